@@ -1,0 +1,46 @@
+# Everything a user or a developer runs. `make demo` and `make test` work in a fresh clone with Python ≥ 3.11 alone.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+OUT    ?= runs/demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types contracts check base-model clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.ready ## make .venv from exactly pinned dependencies
+
+$(VENV)/.ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11 " + "setup")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[clip,dev]'
+	@touch $@
+
+demo: setup ## search the embedded study, offline, and write its report (minutes on two cores)
+	$(BIN)/catransformers demo --out $(OUT)
+
+test: setup ## the test suite
+	$(BIN)/python -m pytest -n 2
+
+test-slow: setup ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow --timeout 3000
+
+lint: setup ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+contracts: setup ## who may import whom
+	$(BIN)/lint-imports
+
+check: lint types contracts test ## all of the above
+
+base-model: setup ## train the embedded base model again (about 20 minutes on two cores)
+	$(BIN)/python tools/train_base_model.py
+
+clean: ## remove the environment, caches and runs
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis runs

@@ -1,0 +1,238 @@
+"""A study as a file: TOML read into one frozen, validated `StudyConfig`, every mistake told at once.
+
+This module knows structure, types and ranges. Whether a *name* means something (a model, a region, a space) is
+known higher up; `catransformers.execution.assemble.check` adds those problems to the ones found here.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from catransformers.errors import InputError, Problem, nearest
+
+Mode = Literal["carbon", "latency", "energy"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DimensionRange(_Section):
+    """The values of one model dimension: `min` to `max` by `step`, or an explicit list of `values`."""
+
+    min: int | None = Field(default=None, ge=1)
+    max: int | None = Field(default=None, ge=1)
+    step: int | None = Field(default=None, ge=1)
+    values: tuple[int, ...] | None = None
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class ModelSection(_Section):
+    """Which model to start from and which dimensions may shrink."""
+
+    family: Literal["clip"] = "clip"
+    base: str = Field(default="embedded", min_length=1)
+    pretrained: str | None = None
+    allow_network: bool = False
+    space: dict[str, DimensionRange] = Field(default_factory=dict)
+
+
+class HardwareSection(_Section):
+    """The accelerators to choose from."""
+
+    space: str = "edge"
+    technology: str = "default-22nm"
+    max_tops: float | None = Field(default=None, gt=0)
+    dimensions: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+
+    @field_validator("dimensions", mode="before")
+    @classmethod
+    def _tuples(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: tuple(float(item) if type(item) is int else item for item in values)
+            if isinstance(values, list)
+            else values
+            for key, values in value.items()
+        }
+
+
+class ObjectivesSection(_Section):
+    """What to minimise beside maximising accuracy, and the limits no design may break."""
+
+    mode: Mode = "carbon"
+    max_latency_ms: float | None = Field(default=None, gt=0)
+    max_energy_mj: float | None = Field(default=None, gt=0)
+    max_area_mm2: float | None = Field(default=None, gt=0)
+    max_carbon_kg: float | None = Field(default=None, gt=0)
+    max_parameters: int | None = Field(default=None, gt=0)
+
+
+class AccuracySection(_Section):
+    """How good a pruned model is: the task, its data, and the proxy fine-tune."""
+
+    task: str = "scenes"
+    data: str | None = None
+    steps: int = Field(default=100, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    batch_size: int = Field(default=64, ge=2)
+    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
+
+
+class SearchSection(_Section):
+    """How the next model is chosen, how many are tried, and the seed of everything random."""
+
+    strategy: str = "exact-hardware"
+    trials: int = Field(default=40, ge=1)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+
+
+class ExecutionSection(_Section):
+    """Who does the work: `workers` trials at a time, one process each."""
+
+    executor: Literal["local"] = "local"
+    workers: int = Field(default=1, ge=1, le=256)
+    device: Literal["cpu", "cuda"] = "cpu"
+    threads_per_worker: int = Field(default=1, ge=1, le=256)
+
+
+class StudyConfig(_Section):
+    """One study: see section 6 of the design, and `docs/study-file.md` for every key."""
+
+    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    model: ModelSection = ModelSection()
+    hardware: HardwareSection = HardwareSection()
+    scenario: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    objectives: ObjectivesSection = ObjectivesSection()
+    accuracy: AccuracySection = AccuracySection()
+    search: SearchSection = SearchSection()
+    execution: ExecutionSection = ExecutionSection()
+
+    #: Keys that may change when a study is resumed; everything else defines the study.
+    RESUMABLE: ClassVar[tuple[str, ...]] = (
+        "search.trials",
+        "execution.workers",
+    )
+
+    def to_toml(self) -> str:
+        """The resolved study as TOML: every default written out; `parse` reads it back to an equal config."""
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
+    """Read a study file; see `parse`.
+
+    Raises:
+        InputError: if there is no such file, it cannot be read, or it is not TOML (with the line).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(Problem(str(path), f"cannot be read: {reason}", "a TOML study file")) from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:
+    """Check a study's text; `where` names it in messages.
+
+    Returns:
+        The config, and every problem of structure, type or range. When there are problems, the config has
+        defaults in the place of what was wrong: good only for finding the mistakes in the rest.
+
+    Raises:
+        InputError: if the text is not TOML.
+    """
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Problem(where, f"not TOML: {error}")) from error
+    try:
+        return StudyConfig.model_validate(data), []
+    except ValidationError as error:
+        errors: list[dict[str, Any]] = [dict(item) for item in error.errors()]
+    for item in errors:
+        _remove(data, item["loc"])
+    data.setdefault("name", "unnamed")
+    return StudyConfig.model_validate(data), [_problem(where, item) for item in errors]
+
+
+def _remove(data: Any, location: tuple[str | int, ...]) -> None:
+    """Take out what stands at `location`, or the nearest table entry around it (a list goes whole)."""
+    for depth, part in enumerate(location):
+        last = depth == len(location) - 1 or not isinstance(data.get(part), dict)
+        if last:
+            data.pop(part, None)
+            return
+        data = data[part]
+
+
+def _problem(where: str, item: dict[str, Any]) -> Problem:
+    """A pydantic error in our words: the key as the file has it, what is allowed, the nearest valid key."""
+    location = [str(part) for part in item["loc"]]
+    key = ".".join(_quoted(part) for part in location)
+    place, kind, context = f"{where}: {key}", item["type"], item.get("ctx", {})
+    given = item.get("input")
+    if kind == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        return Problem(place, "unknown key", ", ".join(known), nearest(location[-1], known))
+    if kind == "missing":
+        return Problem(place, "missing")
+    bounds = {
+        "greater_than": "> {gt}",
+        "greater_than_equal": "≥ {ge}",
+        "less_than_equal": "≤ {le}",
+        "less_than": "< {lt}",
+    }
+    if kind in bounds:
+        return Problem(place, f"{given!r} is out of range", bounds[kind].format(**context))
+    if kind == "literal_error":
+        options = [str(o) for o in _literal_options(location)] or [str(context.get("expected"))]
+        return Problem(place, f"{given!r} is not an option", ", ".join(options), nearest(str(given), options))
+    if kind == "string_pattern_mismatch":
+        return Problem(
+            place, f"{given!r} cannot be used", "letters, digits, '.', '_', '-', starting with a letter or digit"
+        )
+    message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
+    shown = repr(given) if isinstance(given, str | int | float | bool) else type(given).__name__
+    if isinstance(given, float) and not math.isfinite(given):
+        message = "should be a finite number"
+    return Problem(place, f"{shown} {message}")
+
+
+def _quoted(part: str) -> str:
+    return f'"{part}"' if "." in part else part
+
+
+def _model_at(location: list[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] = StudyConfig
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is None:
+            return DimensionRange if location[:2] == ["model", "space"] and len(location) == 3 else None
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+        elif location != ["model", "space"]:
+            return DimensionRange if location[:2] == ["model", "space"] and len(location) == 3 else None
+    return model
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model = _model_at(location)
+    return list(model.model_fields) if model else []
+
+
+def _literal_options(location: list[str]) -> tuple[Any, ...]:
+    model = _model_at(location[:-1])
+    return get_args(model.model_fields[location[-1]].annotation) if model else ()

@@ -1,0 +1,155 @@
+"""A design = model spec × accelerator, and all that can be said of it without training: the `estimate`.
+
+Puts workloads, hardware and carbon together for one design. Pure: no I/O beyond the fact tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from catransformers.carbon.footprint import Footprint, footprint, footprint_range
+from catransformers.carbon.scenario import Scenario, named_scenario
+from catransformers.hardware.accelerator import Accelerator
+from catransformers.hardware.cost import WorkloadCost, estimate_workload
+from catransformers.hardware.technology import Technology, technology
+from catransformers.units import MM2_PER_M2
+from catransformers.workloads import clip
+from catransformers.workloads.spec import ClipSpec, ModelSpec
+from catransformers.workloads.zoo import named_spec
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Time, energy, silicon and carbon of one design under one scenario.
+
+    Args:
+        model: the model spec.
+        accelerator: the accelerator.
+        technology: what the accelerator is made of.
+        scenario: where and how long it is made and used.
+        parameters: of the model.
+        macs: multiply-accumulates of one inference.
+        cost: latency, energy and area, with a row per operator.
+        footprint: kgCO2e, embodied and operational.
+        range_kg: the 5th, 50th and 95th percentile of the total footprint, kgCO2e.
+    """
+
+    model: ModelSpec
+    accelerator: Accelerator
+    technology: Technology
+    scenario: Scenario
+    parameters: int
+    macs: int
+    cost: WorkloadCost
+    footprint: Footprint
+    range_kg: tuple[float, float, float]
+
+    @property
+    def tops(self) -> float:
+        """Peak throughput, tera-operations a second (a multiply-accumulate is two)."""
+        return self.accelerator.peak_tops(self.technology.frequency_hz)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The object that `estimate --json` prints (stable keys, SI units but for `area_mm2`)."""
+        print_ = self.footprint
+        return {
+            "model": self.model.to_dict(),
+            "accelerator": self.accelerator.to_dict(),
+            "technology": self.technology.name,
+            "scenario": self.scenario.to_dict(),
+            "params": self.parameters,
+            "macs": self.macs,
+            "tops": self.tops,
+            "weights_on_chip": self.cost.resident,
+            "latency_s": self.cost.latency_s,
+            "energy_j": self.cost.energy_j,
+            "area_mm2": self.cost.area_m2 * MM2_PER_M2,
+            "footprint": {
+                "embodied_kg": {
+                    "die": float(print_.die_kg),
+                    "dram": float(print_.dram_kg),
+                    "package": float(print_.package_kg),
+                    "total": float(print_.embodied_kg),
+                },
+                "operational_kg": float(print_.operational_kg),
+                "total_kg": float(print_.total_kg),
+                "total_kg_p5": self.range_kg[0],
+                "total_kg_p50": self.range_kg[1],
+                "total_kg_p95": self.range_kg[2],
+            },
+            "breakdown": [
+                {
+                    "name": row.name,
+                    "component": row.component,
+                    "kind": row.kind,
+                    "m": row.m,
+                    "k": row.k,
+                    "n": row.n,
+                    "count": row.count,
+                    "cycles": row.cycles,
+                    "latency_s": row.latency_s,
+                    "utilization": row.utilization,
+                    "bound": row.bound,
+                    "energy_j": row.energy_j,
+                    "energy_split_j": dict(row.energy_split_j),
+                }
+                for row in self.cost.rows
+            ],
+        }
+
+
+def estimate(
+    model: str | ModelSpec | Mapping[str, Any],
+    accelerator: str | Accelerator | Mapping[str, Any],
+    *,
+    technology: str | Technology = "default-22nm",
+    scenario: str | Scenario = "default",
+) -> Estimate:
+    """What one design costs: latency, energy, area and carbon of one inference (an image and its texts).
+
+    Args:
+        model: a spec, its plain form, or a name (`embedded`, `ViT-B-16`, …).
+        accelerator: an accelerator, its plain form, or text as in `cores=1,pe_x=256,pe_y=8,…`.
+        technology: a technology, its name, or the path of a TOML file.
+        scenario: a scenario or its name.
+
+    Raises:
+        InputError: for unknown names and values out of range, all at once per argument.
+    """
+    if isinstance(model, str):
+        spec: ModelSpec = named_spec(model)
+    else:
+        spec = model if isinstance(model, ClipSpec) else ClipSpec.from_dict(model)
+    if isinstance(accelerator, str):
+        machine = Accelerator.parse(accelerator)
+    elif isinstance(accelerator, Accelerator):
+        machine = accelerator
+    else:
+        machine = Accelerator.parse(",".join(f"{key}={value}" for key, value in accelerator.items()))
+    tech = _technology(technology)
+    situation = scenario if isinstance(scenario, Scenario) else named_scenario(scenario)
+    work = clip.workload(spec, situation.texts_per_image)
+    cost = estimate_workload(work, machine, tech)
+    needs_dram = not cost.resident
+    return Estimate(
+        spec,
+        machine,
+        tech,
+        situation,
+        clip.parameters(spec),
+        work.macs,
+        cost,
+        footprint(cost.area_m2, cost.energy_j, needs_dram, situation),
+        _triple(footprint_range(cost.area_m2, cost.energy_j, needs_dram, situation)),
+    )
+
+
+def _technology(given: str | Technology) -> Technology:
+    return given if isinstance(given, Technology) else technology(given)
+
+
+def _triple(values: Any) -> tuple[float, float, float]:
+    low, middle, high = (float(value) for value in values)
+    return low, middle, high

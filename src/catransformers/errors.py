@@ -1,0 +1,94 @@
+"""Errors that read like help: what is wrong, where, what is allowed, what to try.
+
+Every mistake of a user ends in one of these; the command line prints them without a traceback and
+exits with `exit_code`. Checks collect `Problem`s, so that all mistakes are told at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+class CatransformersWarning(UserWarning):
+    """A result stands, but the reader should know something about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: `where` (file, key), `what` is wrong, what is `allowed`, a `hint` to try."""
+
+    where: str
+    what: str
+    allowed: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}"
+        if self.allowed:
+            text += f"; allowed: {self.allowed}"
+        if self.hint:
+            text += f" ({self.hint})"
+        return text
+
+
+class CatransformersError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InputError(CatransformersError):
+    """What the user gave is wrong; carries every problem found."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, problems: Problem | Sequence[Problem]) -> None:
+        self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class InfeasibleError(CatransformersError):
+    """Nothing satisfies the limits: which limit, by how much, and which inputs (levers) would relax it."""
+
+    exit_code: ClassVar[int] = 3
+
+    def __init__(
+        self,
+        statement: str,
+        *,
+        demand: float,
+        bound: float,
+        unit: str,
+        levers: Sequence[str] = (),
+    ) -> None:
+        self.statement, self.demand, self.bound, self.unit = statement, demand, bound, unit
+        self.gap = demand - bound
+        self.levers = tuple(levers)
+        text = f"{statement}: the best possible is {demand:.6g} {unit}, the limit is {bound:.6g} {unit}"
+        if self.levers:
+            text += "; what would help: " + "; ".join(self.levers)
+        super().__init__(text)
+
+
+class IntegrityError(CatransformersError):
+    """A stored file is not what was written: damaged, truncated or replaced."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """A hint that offers the valid name nearest to `name`, or an empty string."""
+    options = list(options)
+    matches = difflib.get_close_matches(name, options, n=1, cutoff=0.5)
+    if not matches:
+        folded = {option.casefold(): option for option in options}
+        matches = [folded[m] for m in difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.5)]
+    return f"did you mean {matches[0]!r}?" if matches else ""
+
+
+def unknown_name(where: str, kind: str, name: str, options: Iterable[str]) -> Problem:
+    """The problem of a name that is not registered: lists what is, offers the nearest."""
+    options = sorted(options)
+    shown = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
+    return Problem(where, f"unknown {kind} {name!r}", allowed=shown, hint=nearest(name, options))

@@ -1,0 +1,1 @@
+"""What is computed: model specs, operators, and workloads in closed form."""
