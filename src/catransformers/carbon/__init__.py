@@ -1,0 +1,1 @@
+"""At what cost to the planet: embodied and operational carbon, grids, scenarios, ranges."""

@@ -1,0 +1,129 @@
+"""The footprint of a design under a scenario: made (die, DRAM, packages) plus used (energy), in kg CO2e.
+
+    total = A·(CI_fab·EPA + GPA + MPA)/Y(A) + DRAM + packages + E·N/3.6e6·CI_use·PUE
+
+The device is taken to be power gated between inferences: the energy of an inference includes leakage while it
+runs, and nothing is spent while it waits.
+
+Source: the embodied and operational model of ACT (Gupta et al., ISCA 2022), see docs/carbon.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.carbon import factors as terms
+from catransformers.carbon.embodied import DieCarbon, die_carbon
+from catransformers.carbon.scenario import Scenario
+from catransformers.carbon.uncertainty import draw_factors, total_quantiles
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """kg CO2e of every design over its life; arrays of one (broadcast) shape, possibly read-only views."""
+
+    die_kg: Floats
+    dram_kg: Floats
+    package_kg: Floats
+    embodied_kg: Floats
+    operational_kg: Floats
+    total_kg: Floats
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain numbers (or nested lists) with the keys of `estimate --json`."""
+        return {
+            "embodied_kg": {
+                "die": self.die_kg.tolist(),
+                "dram": self.dram_kg.tolist(),
+                "package": self.package_kg.tolist(),
+                "total": self.embodied_kg.tolist(),
+            },
+            "operational_kg": self.operational_kg.tolist(),
+            "total_kg": self.total_kg.tolist(),
+        }
+
+
+def footprint(
+    area_m2: float | Floats,
+    energy_j: float | Floats,
+    needs_dram: bool | Bools,
+    scenario: Scenario,
+) -> Footprint:
+    """The footprint of designs at every typical factor.
+
+    Args:
+        area_m2: die area.
+        energy_j: energy of one inference (an image and `scenario.texts_per_image` texts).
+        needs_dram: whether the model does not fit on the chip. All three broadcast against each other.
+        scenario: where and how long it is made and used.
+
+    Returns:
+        Arrays of the broadcast shape; parts that do not vary along an axis are views of it.
+
+    Raises:
+        InputError: if an area or an energy is negative or not finite.
+    """
+    area, energy = terms.checked("area_m2", area_m2), terms.checked("energy_j", energy_j)
+    present = terms.has_dram(needs_dram, scenario)
+    shape = np.broadcast_shapes(area.shape, energy.shape, present.shape)
+    typical = terms.typical_factors(scenario)
+    die = np.broadcast_to(terms.die_kg(area, scenario, typical), shape)
+    dram = np.broadcast_to(terms.dram_kg(present, scenario, typical), shape)
+    package = np.broadcast_to(terms.package_kg(present, scenario, typical), shape)
+    operational = np.broadcast_to(terms.operational_kg(energy, scenario, typical), shape)
+    embodied = np.asarray(die + dram + package)
+    return Footprint(die, dram, package, embodied, operational, np.asarray(embodied + operational))
+
+
+def die_split(area_m2: float | Floats, scenario: Scenario) -> DieCarbon:
+    """The die's part of a footprint, split into fab energy, gases, materials and yield loss.
+
+    Raises:
+        InputError: if an area is negative or not finite.
+    """
+    area = terms.checked("area_m2", area_m2)
+    return die_carbon(
+        area,
+        fab_intensity_kg_per_kwh=scenario.fab_intensity_kg_per_kwh,
+        node_nm=scenario.node_nm,
+        abatement=scenario.abatement,
+        yield_model=scenario.yields,
+        defects_per_m2=scenario.defects_per_m2,
+        wafer_area_m2=terms.made_area_m2(area, scenario),
+    )
+
+
+def footprint_range(
+    area_m2: float | Floats,
+    energy_j: float | Floats,
+    needs_dram: bool | Bools,
+    scenario: Scenario,
+    *,
+    samples: int = 2000,
+    seed: int = 0,
+) -> tuple[Floats, Floats, Floats]:
+    """The 5th, 50th and 95th percentile of every design's total, by Monte Carlo over the scenario's factors.
+
+    All designs meet the same draws, so that their ranges can be compared. Area and energy are taken as given:
+    the range is that of the carbon model alone.
+
+    Args:
+        area_m2, energy_j, needs_dram, scenario: as of `footprint`.
+        samples: number of draws.
+        seed: of the draws; the same seed gives the same numbers.
+
+    Returns:
+        (p5, p50, p95), kg, each of the broadcast shape.
+
+    Raises:
+        InputError: as `footprint`, or for fewer than two samples.
+    """
+    draws = draw_factors(scenario, samples, seed)
+    p5, p50, p95 = total_quantiles(area_m2, energy_j, needs_dram, scenario, draws, probabilities=(0.05, 0.5, 0.95))
+    return p5, p50, p95

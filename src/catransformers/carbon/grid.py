@@ -1,0 +1,212 @@
+"""How much carbon a kilowatt-hour carries, by place, with the basis of the number.
+
+A grid intensity is only meaningful with its basis: whole life cycle or stack emissions only, per unit
+produced or consumed, average or marginal. The basis is part of the value here, so that nothing mixes two
+of them unnoticed. Regions are known by ISO code, name, `US-CA` style state code, or a number (g/kWh).
+
+Sources: the tables `grid_countries`, `grid_us_states`, `grid_zones`, `fab_regions` (one source per row).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import MappingProxyType
+from typing import Literal
+
+from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.facts import facts, rows
+from catransformers.units import G_PER_KG
+
+Scope = Literal["lifecycle", "direct", "unstated"]
+Accounting = Literal["production", "consumption", "unstated"]
+Signal = Literal["average", "marginal", "unstated"]
+Use = Literal["use", "fab"]
+
+_TABLES: Mapping[Use, tuple[str, ...]] = MappingProxyType(
+    {
+        "use": ("grid_zones", "grid_countries", "grid_us_states"),
+        "fab": ("fab_regions", "grid_zones", "grid_countries", "grid_us_states"),
+    }
+)
+_ALIASES: Mapping[str, str] = MappingProxyType({"uk": "gbr", "korea": "kor", "global": "world"})
+_SCOPES: Mapping[str, Scope] = {"lifecycle": "lifecycle", "direct": "direct", "unstated": "unstated"}
+_ACCOUNTINGS: Mapping[str, Accounting] = {
+    "production": "production",
+    "consumption": "consumption",
+    "unstated": "unstated",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What an intensity counts. `unstated` (a number given by hand, say) is compatible with everything.
+
+    Args:
+        scope: `lifecycle` (fuel supply and plants included) or `direct` (stack emissions only).
+        accounting: per unit `production` in the region, or `consumption` (imports traced).
+        signal: `average` of all plants or `marginal` (the plant that answers one more kWh).
+    """
+
+    scope: Scope = "unstated"
+    accounting: Accounting = "unstated"
+    signal: Signal = "unstated"
+
+    def __str__(self) -> str:
+        parts = [part for part in (self.scope, self.accounting, self.signal) if part != "unstated"]
+        return ", ".join(parts) or "unstated"
+
+    def conflicts(self, other: Basis) -> tuple[str, ...]:
+        """What differs where both bases say something: for example `("lifecycle and direct",)`."""
+        pairs = (
+            (self.scope, other.scope),
+            (self.accounting, other.accounting),
+            (self.signal, other.signal),
+        )
+        return tuple(f"{a} and {b}" for a, b in pairs if a != b and "unstated" not in (a, b))
+
+
+@dataclass(frozen=True, slots=True)
+class GridIntensity:
+    """The carbon of one kWh in a region, with low and high, basis, year and source.
+
+    `intensity_kg_per_kwh` is the typical value; `year` is None where the source names none.
+    """
+
+    code: str
+    name: str
+    intensity_kg_per_kwh: float
+    low_kg_per_kwh: float
+    high_kg_per_kwh: float
+    basis: Basis
+    year: int | None
+    source: str
+    note: str = ""
+
+    def __str__(self) -> str:
+        year = f" {self.year}" if self.year else ""
+        return f"{self.name}{year}: {self.intensity_kg_per_kwh * G_PER_KG:g} g/kWh ({self.basis})"
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values with stable keys, for JSON."""
+        return {
+            "code": self.code,
+            "name": self.name,
+            "g_per_kwh": round(self.intensity_kg_per_kwh * G_PER_KG, 9),
+            "low_g_per_kwh": round(self.low_kg_per_kwh * G_PER_KG, 9),
+            "high_g_per_kwh": round(self.high_kg_per_kwh * G_PER_KG, 9),
+            "basis": str(self.basis),
+            "year": self.year,
+            "source": self.source,
+            "note": self.note,
+        }
+
+
+def given_intensity(g_per_kwh: float, *, where: str = "region") -> GridIntensity:
+    """An intensity given as a number of g/kWh: no range, no stated basis.
+
+    Raises:
+        InputError: if the number is negative or not finite.
+    """
+    if not math.isfinite(g_per_kwh) or g_per_kwh < 0:
+        problem = Problem(where, f"{g_per_kwh} g/kWh is not a grid intensity", allowed="a finite number ≥ 0")
+        raise InputError(problem)
+    value = g_per_kwh / G_PER_KG
+    code = f"{g_per_kwh:g}"
+    return GridIntensity(code, f"{code} g/kWh as given", value, value, value, Basis(), None, "given")
+
+
+@cache
+def _table(name: str) -> tuple[tuple[frozenset[str], GridIntensity], ...]:
+    """The rows of one grid table, each with the case-folded names that it answers to."""
+    spread = facts("embodied_other")["grid_relative"]
+    result = []
+    for row in rows(name):
+        value = float(row["g_per_kwh"]) / G_PER_KG
+        scope, accounting = _SCOPES[row["scope"]], _ACCOUNTINGS[row["accounting"]]
+        signal: Signal = "unstated" if scope == "unstated" else "average"
+        grid = GridIntensity(
+            code=row["code"],
+            name=row["name"],
+            intensity_kg_per_kwh=value,
+            low_kg_per_kwh=value * spread.low,
+            high_kg_per_kwh=value * spread.high,
+            basis=Basis(scope, accounting, signal),
+            year=int(row["year"]) if row["year"] else None,
+            source=row["source"],
+            note=row["note"],
+        )
+        keys = {row[key].casefold() for key in ("code", "code2", "name") if row[key]}
+        result.append((frozenset(keys), grid))
+    return tuple(result)
+
+
+def regions(search: str = "", *, use: Use = "use") -> tuple[GridIntensity, ...]:
+    """Every known region (of use or of a fab) whose code or name holds `search`, in table order."""
+    wanted = search.casefold()
+    return tuple(grid for table in _TABLES[use] for keys, grid in _table(table) if any(wanted in key for key in keys))
+
+
+def region_intensity(
+    region: str | float,
+    *,
+    use: Use = "use",
+    scope: Scope | None = None,
+    where: str = "region",
+) -> GridIntensity:
+    """The grid intensity of a region given by ISO2, ISO3, name, `US-CA`, zone, or number of g/kWh.
+
+    A fab is looked up in ACT's table of fab locations first (Taiwan: 642 g/kWh), then in the general tables.
+    Where a place has both a lifecycle and a direct value, the lifecycle one is taken unless `scope` asks
+    for the other; the answer says which it is.
+
+    Args:
+        region: a name, or a number (also as text) in g/kWh.
+        use: whether the electricity is used in the field (`use`) or by a fab (`fab`).
+        scope: insist on `lifecycle` or `direct`.
+        where: what to call the input in an error message.
+
+    Raises:
+        InputError: for an unknown or ambiguous name, a scope that the region lacks, or a bad number.
+    """
+    if isinstance(region, bool) or not isinstance(region, str | int | float):
+        problem = Problem(where, f"{region!r} is not a region", allowed="a name, a code, or a number of g/kWh")
+        raise InputError(problem)
+    if not isinstance(region, str):
+        return given_intensity(float(region), where=where)
+    try:
+        number = float(region)
+    except ValueError:
+        pass
+    else:
+        return given_intensity(number, where=where)
+    key = region.strip().casefold()
+    key = _ALIASES.get(key, key)
+    found = [grid for table in _TABLES[use] for keys, grid in _table(table) if key in keys]
+    if not found:
+        options = {name for grid in regions(use=use) for name in (grid.code, grid.name)}
+        raise InputError(unknown_name(where, "region", region, options))
+    codes = sorted({grid.code for grid in found})
+    if len(codes) > 1:
+        raise InputError(Problem(where, f"{region!r} is ambiguous", allowed=" or ".join(codes)))
+    of_scope = [grid for grid in found if scope is None or grid.basis.scope == scope]
+    if not of_scope:
+        has = " or ".join(sorted({grid.basis.scope for grid in found}))
+        raise InputError(Problem(where, f"no {scope} intensity is known for {region!r}", allowed=has))
+    return of_scope[0]
+
+
+def mean_intensity(intensity_kg_per_kwh: float, change_per_year: float, years: float) -> float:
+    """The mean over a lifetime of an intensity that changes by a constant fraction a year.
+
+    I(t) = I₀·(1 + c)^t, so the mean over 0 … L is I₀·((1 + c)^L − 1)/(L·ln(1 + c)).
+
+    Args:
+        intensity_kg_per_kwh: today's intensity I₀.
+        change_per_year: c; −0.05 means 5 % less every year. Must be > −1.
+        years: L, the lifetime.
+    """
+    growth = math.log1p(change_per_year) * years
+    return intensity_kg_per_kwh * (math.expm1(growth) / growth if growth else 1.0)

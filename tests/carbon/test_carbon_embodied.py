@@ -1,0 +1,227 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catransformers.carbon.embodied import ABATEMENTS, die_carbon, fab_node, table_nodes
+from catransformers.carbon.parts import (
+    board_carbon,
+    memory_carbon,
+    memory_kinds,
+    memory_per_gb,
+    package_per_ic,
+)
+from catransformers.carbon.yields import YieldModel
+from catransformers.errors import InputError
+
+FIXED = YieldModel("fixed", 0.875)
+CM2 = 1e-4
+MM2 = 1e-6
+
+
+def die_kg(area_m2, node, abatement=95, intensity=0.642, model=FIXED):
+    parts = die_carbon(
+        area_m2, fab_intensity_kg_per_kwh=intensity, node_nm=node, abatement=abatement, yield_model=model
+    )
+    return parts.total_kg
+
+
+@pytest.mark.parametrize(
+    ("node", "g_per_cm2"),
+    [
+        (28, 1431.7714),
+        (22, 1576.816),
+        (20, 1669.0286),
+        (14, 1680.4571),
+        (10, 1927.9429),
+        (8, 1960.96),
+        (7, 2548.9143),
+        (5, 3080.5714),
+        (3, 3493.1429),
+    ],
+)
+def test_carbon_per_area_of_every_node(node, g_per_cm2):
+    assert die_kg(CM2, node) == pytest.approx(g_per_cm2 / 1000, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("abatement", "intensity", "kg"),
+    [
+        (95, 0.642, 0.1576816),
+        (97, 0.642, 0.15320845714285716),
+        (99, 0.642, 0.1487353142857143),
+        (95, 0.583, 0.15041954285714285),
+        (97, 0.583, 0.1459464),
+        (95, 0.524, 0.14315748571428571),
+    ],
+)
+def test_ten_square_millimetres_at_22_nm(abatement, intensity, kg):
+    assert die_kg(10 * MM2, 22, abatement, intensity) == pytest.approx(kg, rel=1e-9)
+
+
+def test_negative_binomial():
+    """The figures belong to 642 g/kWh and 95 % abatement (1379.714 g/cm² before yield)."""
+    model = YieldModel("negative-binomial")
+    assert die_kg(10 * MM2, 22, model=model) == pytest.approx(0.1390781, rel=1e-6)
+    assert die_kg(400 * MM2, 22, model=model) == pytest.approx(7.480, abs=5e-4)
+
+
+def test_published_dies():
+    """Examples of ACT: two server CPUs, a phone's processor (with their packages), a 14 nm test die."""
+    package = package_per_ic("per-package").typical
+    coal = 0.820
+    server = die_kg(2 * 6.98 * CM2, 28, 95, coal) + 4 * package
+    assert server == pytest.approx(23.143405714285716, rel=1e-9)
+    phone = die_kg(0.464 * CM2, 28, 95, coal) + package
+    assert phone == pytest.approx(0.8992937142857143, rel=1e-9)
+    test_die = die_kg(10 * MM2, 14, 97, 0.583, YieldModel("fixed", 0.87))
+    assert test_die == pytest.approx(0.1565632183908046, rel=1e-9)
+
+
+def test_published_memories():
+    """Examples of ACT: a server's DRAM and SSDs, a phone's memory, with 150 g for each of their ICs."""
+    package = package_per_ic("per-package").typical
+    dram68 = memory_carbon(68, "ddr3_50nm")
+    assert 12 * (memory_carbon(36, "ddr3_50nm") + 19 * package) == pytest.approx(330.4285714285714, rel=1e-9)
+    secondary = memory_carbon(400, "nand_30nm", "ssd") + dram68 + 13 * package
+    assert secondary == pytest.approx(62.75, rel=1e-9)
+    main = 8 * (memory_carbon(3840, "nand_30nm", "ssd") + dram68 + 13 * package)
+    assert main == pytest.approx(1476.9942857142858, rel=1e-9)
+    phone = memory_carbon(4, "ddr3_50nm") + memory_carbon(64, "nand_30nm", "ssd") + 2 * package
+    assert phone == pytest.approx(5.310285714285714, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "kg"),
+    [
+        ("lpddr3_20nm", 0.875, 0.21028571428571427),
+        ("lpddr3_30nm", 0.875, 0.22971428571428573),
+        ("lpddr4", 0.875, 0.054857142857142854),
+        ("ddr4_10nm", 0.875, 0.07428571428571429),
+        ("ddr4_10nm", 0.9, 0.07222222222222222),
+    ],
+)
+def test_a_gigabyte_of_dram(kind, good, kg):
+    assert memory_carbon(1, kind, memory_yield=good) == pytest.approx(kg, rel=1e-9)
+
+
+def test_published_devices():
+    """ACT's bills of material of a phone and a server: fabrication, packaging, total."""
+    coal, package = 0.820, package_per_ic("per-package").typical
+    ics = die_kg(1.6668 * CM2, 28, 95, coal)
+    assert ics + 20 * package == pytest.approx(5.691643885714286, rel=1e-9)
+    memory = memory_carbon(4, "ddr3_50nm") + memory_carbon(64, "nand_30nm", "ssd")
+    phone = memory + die_kg(0.464 * CM2, 28, 95, coal) + ics
+    assert phone == pytest.approx(8.451223314285713, rel=1e-9)
+    assert 23 * package == pytest.approx(3.45, rel=1e-9)
+    assert phone + 23 * package == pytest.approx(11.901223314285713, rel=1e-9)
+    dram = memory_carbon(12 * 36 + 68, "ddr3_50nm")
+    storage = memory_carbon(8 * 3840 + 400, "nand_30nm", "ssd")
+    server = dram + storage + die_kg(2 * 6.98 * CM2, 28, 95, coal)
+    assert server == pytest.approx(1467.9376914285717, rel=1e-9)
+    assert 368 * package == pytest.approx(55.2, rel=1e-9)
+    assert server + 368 * package == pytest.approx(1523.1376914285718, rel=1e-9)
+    assert package_per_ic("none").high == 0
+
+
+def test_disks_count_no_yield_and_boards_count_layers():
+    assert memory_carbon(1000, "exosx16", "hdd") == pytest.approx(1.334)
+    assert board_carbon(0.01, 4) == pytest.approx(0.0043)
+    assert board_carbon(0.01, 12) == pytest.approx(0.01 * 12 * 0.13)
+
+
+@given(st.floats(1e-8, 1e-3), st.floats(0, 1.2), st.sampled_from(ABATEMENTS), st.floats(7, 28))
+def test_the_parts_add_up_and_intensity_acts_linearly(area, intensity, abatement, node):
+    model = YieldModel("negative-binomial")
+
+    def parts(kg_per_kwh):
+        return die_carbon(
+            area,
+            fab_intensity_kg_per_kwh=kg_per_kwh,
+            node_nm=node,
+            abatement=abatement,
+            yield_model=model,
+        )
+
+    one, double, zero = parts(intensity), parts(2 * intensity), parts(0.0)
+    made = one.energy_kg + one.gases_kg + one.materials_kg
+    assert one.total_kg == pytest.approx(made / one.yield_fraction)
+    assert one.yield_loss_kg >= 0
+    assert double.total_kg - one.total_kg == pytest.approx(one.total_kg - zero.total_kg, abs=1e-12)
+
+
+@given(st.floats(0, 1e-3), st.floats(0, 1e-3))
+def test_more_than_proportional_in_area(a, b):
+    """Two small dies never emit more than one of their joint area: the case for chiplets, before bonding."""
+    model = YieldModel("negative-binomial")
+    assert die_kg(a, 22, model=model) + die_kg(b, 22, model=model) <= die_kg(a + b, 22, model=model) * (1 + 1e-9)
+
+
+def test_the_table_is_monotone():
+    """Finer nodes take more energy and gas and have more defects; abatement helps."""
+    nodes = [fab_node(node) for node in table_nodes()]
+    assert [node.node_nm for node in nodes] == sorted((node.node_nm for node in nodes), reverse=True)
+    for coarse, fine in pairwise(nodes):
+        assert coarse.energy_kwh_per_m2.typical <= fine.energy_kwh_per_m2.typical
+        for abatement in ABATEMENTS:
+            assert coarse.gases_kg_per_m2[abatement].typical <= fine.gases_kg_per_m2[abatement].typical
+        if fine.defects_per_m2 is not None:
+            assert coarse.defects_per_m2.typical <= fine.defects_per_m2.typical
+    for node in nodes:
+        gases = node.gases_kg_per_m2
+        assert gases[99].typical < gases[97].typical < gases[95].typical
+        assert gases[97].typical == pytest.approx((gases[95].typical + gases[99].typical) / 2)
+        ranges = [node.energy_kwh_per_m2, node.materials_kg_per_m2, *gases.values()]
+        assert all(0 < r.low <= r.typical <= r.high for r in ranges)
+
+
+def test_nodes_between_are_interpolated_and_say_so():
+    between = fab_node(16)
+    assert between.interpolated_from == (14, 20)
+    assert fab_node(22).interpolated_from == ()
+    share = np.log(16 / 14) / np.log(20 / 14)
+    assert between.gases_kg_per_m2[95].typical == pytest.approx(2000 + share * (1900 - 2000))
+    assert fab_node(20).defects_per_m2.typical == pytest.approx(900 + (800 - 900) * np.log(20 / 14) / np.log(22 / 14))
+
+
+@pytest.mark.parametrize("node", [2, 2.999, 28.1, 0, -7, float("nan"), float("inf")])
+def test_nodes_outside_are_refused(node):
+    with pytest.raises(InputError, match="no fab figures"):
+        fab_node(node)
+
+
+def test_no_invented_defect_density():
+    with pytest.raises(InputError, match="none is known at 5 nm"):
+        die_kg(MM2, 5, model=YieldModel("poisson"))
+    given_density = die_carbon(
+        CM2, fab_intensity_kg_per_kwh=0.642, node_nm=5, yield_model=YieldModel("poisson"), defects_per_m2=1e4
+    )
+    assert given_density.yield_fraction == pytest.approx(np.exp(-1))
+
+
+@pytest.mark.parametrize("area", [-1e-6, float("nan"), float("inf")])
+def test_bad_areas_are_refused(area):
+    with pytest.raises(InputError, match="area_m2"):
+        die_kg(np.array([1e-6, area]), 22)
+
+
+def test_other_bad_input():
+    with pytest.raises(InputError, match="abatement"):
+        die_kg(MM2, 22, abatement=96)
+    with pytest.raises(InputError, match="did you mean 'lpddr4'"):
+        memory_carbon(1, "lpddr5")
+    with pytest.raises(InputError, match="memory_yield"):
+        memory_carbon(-1, "lpddr4", memory_yield=0)
+    with pytest.raises(InputError, match="board"):
+        board_carbon(1, 0)
+
+
+def test_every_memory_has_a_range():
+    for memory_class in ("dram", "ssd", "hdd"):
+        kinds = memory_kinds(memory_class)
+        assert kinds
+        for kind in kinds:
+            spread = memory_per_gb(kind, memory_class)
+            assert 0 < spread.low <= spread.typical <= spread.high

@@ -1,0 +1,182 @@
+import json
+
+import pytest
+
+from catransformers.carbon.scenario import SCENARIO_NAMES, named_scenario, scenario_from_mapping
+from catransformers.carbon.scenario_keys import KEYS
+from catransformers.errors import InputError
+from catransformers.facts import facts
+
+WHERE = "study.toml: scenario"
+
+
+def change(base="always-on", /, **overrides):
+    return scenario_from_mapping(base, overrides, WHERE)
+
+
+def problems(base="always-on", /, **overrides):
+    with pytest.raises(InputError) as caught:
+        change(base, **overrides)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_published_setting():
+    paper = named_scenario("paper")
+    assert paper.use_intensity_kg_per_kwh == pytest.approx(0.224)
+    assert paper.fab_intensity_kg_per_kwh == pytest.approx(0.642)
+    assert paper.inferences == 94_608_000
+    assert paper.yields.fixed == facts("embodied_other")["fixed_yield"].value
+    assert (paper.node_nm, paper.abatement, paper.yield_model) == (22, 95, "fixed:0.875")
+    assert (paper.dram, paper.dram_kind, paper.dram_gb, paper.package) == ("always", "lpddr3_20nm", 1, "none")
+
+
+def test_the_published_code_counts_other_inferences():
+    code, paper = named_scenario("paper-code"), named_scenario("paper")
+    assert code.inferences == 30_000_000
+    assert code.inferences_per_second == pytest.approx(30e6 / (3 * 365 * 86400))
+    same = {"use", "fab", "node_nm", "abatement", "yield", "dram", "dram_kind", "dram_gb", "package", "pue"}
+    assert {key: code.to_dict()[key] for key in same} == {key: paper.to_dict()[key] for key in same}
+
+
+def test_default_is_the_same_place_and_time():
+    default, paper = named_scenario("default"), named_scenario("paper")
+    assert (default.use, default.fab, default.inferences) == (paper.use, paper.fab, paper.inferences)
+    assert (default.yield_model, default.dram_kind) == ("negative-binomial", "lpddr4")
+    assert (default.dram, default.package) == ("when-needed", "per-package")
+    assert default.defects_per_m2 == pytest.approx(800)
+
+
+def test_always_on():
+    scenario = named_scenario("always-on")
+    assert scenario.inferences == 30 * 5 * 365 * 86400
+    assert scenario.use_intensity_kg_per_kwh == pytest.approx(0.481)
+    assert (scenario.dram, scenario.package) == ("when-needed", "none")
+
+
+@pytest.mark.parametrize("name", SCENARIO_NAMES)
+def test_every_scenario_describes_itself(name):
+    scenario = named_scenario(name)
+    assert scenario.name == name
+    assert json.loads(json.dumps(scenario.to_dict(), allow_nan=False))["use"]["source"]
+    for said in (f"{scenario.inferences:,.0f}", "642 g/kWh", "22 nm", scenario.yield_model):
+        assert said in scenario.describe()
+
+
+def test_changes():
+    scenario = change(use_region="FR", lifetime_years=2, **{"yield": "poisson"}, dram_gb=0.5)
+    assert scenario.use_intensity_kg_per_kwh == pytest.approx(0.044179)
+    assert scenario.inferences == 30 * 2 * 365 * 86400
+    assert scenario.yield_model == "poisson"
+    assert scenario.name == "always-on with use_region = FR, lifetime_years = 2, yield = poisson, dram_gb = 0.5"
+    assert change(name="mine", pue=1.2).name == "mine"
+
+
+def test_the_last_word_on_inferences_wins():
+    assert change("paper-code", inferences_per_second=2).inferences == 2 * 94_608_000
+    assert change("paper", inferences=1000).inferences == 1000
+    assert "has no effect" in problems("paper-code", lifetime_years=5)[0]
+
+
+def test_regions_as_numbers():
+    assert change(use_region=100).use_intensity_kg_per_kwh == pytest.approx(0.1)
+    assert change(fab_region="500").fab_intensity_kg_per_kwh == pytest.approx(0.5)
+    assert change(use_intensity_g_per_kwh=100).use_intensity_kg_per_kwh == pytest.approx(0.1)
+    assert change(fab_intensity_g_per_kwh=0).fab_intensity_kg_per_kwh == 0
+
+
+def test_a_grid_that_gets_cleaner():
+    scenario = change(use_intensity_change_per_year=-0.05)
+    assert 0.481 * 0.95**5 < scenario.use_intensity_kg_per_kwh < 0.481
+
+
+def test_bases_do_not_mix_silently():
+    found = problems(use_region="US-NY")
+    assert len(found) == 1
+    assert "mixes bases (direct and lifecycle)" in found[0]
+    assert change(use_region="US-NY", allow_mixed_basis=True).mixed_basis_allowed
+    assert change(use_region="US-NY", fab_region=642).fab_intensity_kg_per_kwh == pytest.approx(0.642)
+
+
+def test_every_mistake_at_once():
+    found = problems(
+        lifetime_year=3,
+        pue=float("nan"),
+        fab_region="Tiwan",
+        use_region="Nowhere",
+        node_nm=2,
+        dram_kind="lpddr5",
+        package=True,
+        inferences_per_second=-2,
+        abatement="95",
+        allow_mixed_basis="yes",
+        name="",
+        **{"yield": "poison"},
+    )
+    keys = {line.removeprefix(f"{WHERE}").split(":")[0] for line in found}
+    expected = {"pue", "fab_region", "use_region", "node_nm", "dram_kind", "package", "inferences_per_second"}
+    expected |= {"abatement", "allow_mixed_basis", "name", "yield"}
+    assert keys == {"", *(f".{key}" for key in expected)}
+    assert len(found) == 12
+    text = "\n".join(found)
+    for hint in ("'lifetime_years'", "'Taiwan'", "'lpddr4'", "'poisson'"):
+        assert f"did you mean {hint}" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("lifetime_years", 0),
+        ("lifetime_years", "3"),
+        ("lifetime_years", True),
+        ("lifetime_years", float("inf")),
+        ("inferences", -1),
+        ("pue", 0.9),
+        ("dram_gb", -1),
+        ("dram_yield", 0),
+        ("dram_yield", 1.1),
+        ("use_region", -5),
+        ("use_region", [1]),
+        ("use_intensity_g_per_kwh", "TW"),
+        ("use_intensity_change_per_year", -1),
+        ("node_nm", 40),
+        ("abatement", 96),
+        ("yield", 0),
+        ("yield", [1]),
+        ("texts_per_image", -1),
+        ("wafer_diameter_mm", 0),
+        ("dram", "sometimes"),
+    ],
+)
+def test_each_bad_value_is_named_once(key, value):
+    found = problems(**{key: value})
+    assert len(found) == 1
+    assert found[0].startswith(f"{WHERE}.{key}: ")
+
+
+def test_contradictions():
+    assert "contradicts" in problems(inferences=1, inferences_per_second=1)[0]
+    assert "contradicts" in problems(use_region="FR", use_intensity_g_per_kwh=1)[0]
+    assert "contradicts" in problems(fab_region="FR", fab_intensity_g_per_kwh=1)[0]
+
+
+def test_no_invented_defect_density():
+    found = problems(node_nm=5)
+    assert len(found) == 1
+    assert found[0].startswith(f"{WHERE}.node_nm: the negative-binomial yield needs a defect density")
+    assert change(node_nm=5, defect_density_per_cm2=0.3).defects_per_m2 == pytest.approx(3000)
+    assert change(node_nm=5, **{"yield": 0.8}).yields.fixed == 0.8
+
+
+def test_unknown_scenario():
+    with pytest.raises(InputError, match=r"unknown scenario 'alwayson'.*did you mean 'always-on'"):
+        named_scenario("alwayson")
+
+
+def test_interpolated_nodes_say_so():
+    scenario = change(node_nm=16)
+    assert "16 nm (interpolated)" in scenario.describe()
+    assert scenario.to_dict()["node_interpolated_from"] == [14, 20]
+
+
+def test_every_key_has_a_meaning():
+    assert all(key.meaning for key in KEYS.values())
