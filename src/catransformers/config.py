@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from catransformers.errors import InputError, Problem, nearest
 
 Mode = Literal["carbon", "latency", "energy"]
+PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
 
 
 class _Section(BaseModel):
@@ -78,6 +79,14 @@ class ObjectivesSection(_Section):
     max_carbon_kg: float | None = Field(default=None, gt=0)
     max_parameters: int | None = Field(default=None, gt=0)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _presets(cls, data: Any) -> Any:
+        """The paper's modes `carbon` and `energy` keep latency within 50 ms unless told otherwise."""
+        if isinstance(data, dict) and data.get("mode", "carbon") in ("carbon", "energy"):
+            return {"max_latency_ms": PRESET_LATENCY_MS, **data}
+        return data
+
 
 class AccuracySection(_Section):
     """How good a pruned model is: the task, its data, and the proxy fine-tune."""
@@ -114,7 +123,7 @@ class StudyConfig(_Section):
     model: ModelSection = ModelSection()
     hardware: HardwareSection = HardwareSection()
     scenario: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    objectives: ObjectivesSection = ObjectivesSection()
+    objectives: ObjectivesSection = Field(default_factory=lambda: ObjectivesSection.model_validate({}))
     accuracy: AccuracySection = AccuracySection()
     search: SearchSection = SearchSection()
     execution: ExecutionSection = ExecutionSection()

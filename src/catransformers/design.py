@@ -11,6 +11,7 @@ from typing import Any
 
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.scenario import Scenario, named_scenario
+from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import WorkloadCost, estimate_workload
 from catransformers.hardware.technology import Technology, technology
@@ -116,7 +117,8 @@ def estimate(
         scenario: a scenario or its name.
 
     Raises:
-        InputError: for unknown names and values out of range, all at once per argument.
+        InputError: for unknown names and values out of range, all at once per argument, and if scenario and
+            technology are of different process nodes.
     """
     if isinstance(model, str):
         spec: ModelSpec = named_spec(model)
@@ -130,6 +132,7 @@ def estimate(
         machine = Accelerator.parse(",".join(f"{key}={value}" for key, value in accelerator.items()))
     tech = _technology(technology)
     situation = scenario if isinstance(scenario, Scenario) else named_scenario(scenario)
+    check_node(tech, situation)
     work = clip.workload(spec, situation.texts_per_image)
     cost = estimate_workload(work, machine, tech)
     needs_dram = not cost.resident
@@ -144,6 +147,17 @@ def estimate(
         footprint(cost.area_m2, cost.energy_j, needs_dram, situation),
         _triple(footprint_range(cost.area_m2, cost.energy_j, needs_dram, situation)),
     )
+
+
+def check_node(tech: Technology, scenario: Scenario) -> None:
+    """The scenario must make the dies that the technology describes.
+
+    Raises:
+        InputError: if their process nodes differ.
+    """
+    if tech.node_nm != scenario.node_nm:
+        what = f"{scenario.node_nm:g} nm, but technology {tech.name!r} is {tech.node_nm:g} nm"
+        raise InputError(Problem("scenario.node_nm", what, hint=f"set node_nm = {tech.node_nm:g} in the scenario"))
 
 
 def _technology(given: str | Technology) -> Technology:

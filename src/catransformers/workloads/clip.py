@@ -48,10 +48,10 @@ def layer_workload(e: EncoderSpec, component: str) -> Workload:
     s, d, a, f, h = e.tokens, e.embed_dim, e.attention_dim, e.ffn_dim, e.heads
     operators: tuple[Operator, ...] = (
         VectorOp("ln_1", component, "norm", s, d),
-        Gemm("qkv", component, s, d, a, count=3, bias=True),
-        Gemm("scores", component, s, e.head_dim, s, count=h, weights=False),
+        Gemm("qkv", component, s, d, a, count=3, bias=True, parallel=3),
+        Gemm("scores", component, s, e.head_dim, s, count=h, weights=False, parallel=h),
         VectorOp("softmax", component, "softmax", h * s, s),
-        Gemm("context", component, s, s, e.head_dim, count=h, weights=False),
+        Gemm("context", component, s, s, e.head_dim, count=h, weights=False, parallel=h),
         Gemm("out_proj", component, s, a, d, bias=True),
         VectorOp("residual_1", component, "add", s, d),
         VectorOp("ln_2", component, "norm", s, d),
@@ -103,7 +103,7 @@ def stem_workload(e: EncoderSpec, component: str, projection_dim: int) -> Worklo
     )
 
 
-def workload(spec: ClipSpec, texts_per_image: int = 1) -> Workload:
+def workload(spec: ClipSpec, texts_per_image: float = 1) -> Workload:
     """One inference: one image and `texts_per_image` texts through their encoders.
 
     Each text is run by itself, so the texts multiply the text encoder's operators, not its stored weights.

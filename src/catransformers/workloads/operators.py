@@ -23,7 +23,10 @@ class Gemm:
         m: rows of the result (tokens).
         k: reduction length.
         n: columns of the result.
-        count: how often the product runs in one inference (heads × layers, say).
+        count: how often the product runs in one inference (heads × layers, say); a mean where a text meets several
+            images, so it need not be whole.
+        parallel: how many of them are independent of each other and may run side by side (the heads of a layer, or its
+            Q, K and V); the `count / parallel` groups run one after another.
         weights: whether the (k × n) operand is stored weights (else an activation, as in QKᵀ).
         bias: whether n bias values belong to each product.
         weight_bits: bits of a value of the (k × n) operand when it is weights.
@@ -35,14 +38,15 @@ class Gemm:
     m: int
     k: int
     n: int
-    count: int = 1
+    count: float = 1
     weights: bool = True
     bias: bool = False
     weight_bits: int = 8
     activation_bits: int = 8
+    parallel: int = 1
 
     @property
-    def macs(self) -> int:
+    def macs(self) -> float:
         """Multiply-accumulates of all `count` products."""
         return self.m * self.k * self.n * self.count
 
@@ -59,11 +63,11 @@ class VectorOp:
     kind: VectorKind
     rows: int
     columns: int
-    count: int = 1
+    count: float = 1
     activation_bits: int = 8
 
     @property
-    def elements(self) -> int:
+    def elements(self) -> float:
         """Values that all `count` runs touch."""
         return self.rows * self.columns * self.count
 
@@ -92,13 +96,18 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of one inference."""
-        return sum(op.macs for op in self.operators if isinstance(op, Gemm))
+        """Multiply-accumulates of one inference, to the nearest."""
+        return round(sum(op.macs for op in self.operators if isinstance(op, Gemm)))
 
-    def scaled(self, times: int) -> Workload:
+    def scaled(self, times: float) -> Workload:
         """The same work `times` over (layers × one layer); the stored bytes scale along, the working set does not."""
-        operators = tuple(replace(op, count=op.count * times) for op in self.operators)
-        return Workload(self.name, operators, self.weight_bytes * times, self.activation_bytes)
+        operators = tuple(replace(op, count=_whole(op.count * times)) for op in self.operators)
+        return Workload(self.name, operators, round(self.weight_bytes * times), self.activation_bytes)
+
+
+def _whole(count: float) -> float:
+    """An int where the count is whole, so that it prints as one."""
+    return int(count) if float(count).is_integer() else count
 
 
 def concatenate(name: str, parts: Iterable[Workload]) -> Workload:

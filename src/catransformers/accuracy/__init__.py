@@ -1,0 +1,1 @@
+"""How good: tasks, proxy fine-tune, evaluation."""

@@ -1,0 +1,110 @@
+"""The embedded task: find the caption of a small scene of two handwritten digits, and the scene of a caption.
+
+"a large red seven left of a small green three": many captions differ from it by one swap or one word, and the pools are
+built of such groups, so recall@1 needs digits read, attributes bound to their digit, and places. Validation and test
+use scans and combinations of colours and digits that training never sees (see `scenes_text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from math import ceil
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catransformers.accuracy.retrieval import RetrievalPool
+from catransformers.accuracy.tasks import Batch, PoolName
+from catransformers.accuracy.tasks.scenes_images import render
+from catransformers.accuracy.tasks.scenes_text import (
+    CONTEXT,
+    VOCABULARY,
+    Ints,
+    Split,
+    random_groups,
+    tokenize_scenes,
+)
+from catransformers.errors import InputError, Problem, unknown_name
+
+POOL_GROUPS, POOL_GROUP_SIZE = 125, 8  # 1,000 pairs
+CALIBRATION_PAIRS = 512
+TRAIN_GROUP_SIZE = 8
+_SPLIT_STREAMS: dict[Split, int] = {"train": 0, "calibration": 1, "validation": 2, "test": 3}
+
+
+def _generator(split: Split, seed: int) -> np.random.Generator:
+    return np.random.default_rng([_SPLIT_STREAMS[split], seed])
+
+
+def draw_pairs(groups: int, group_size: int, split: Split, rng: np.random.Generator) -> tuple[Ints, Tensor, Tensor]:
+    """Random groups of pairs: scenes (n, 7), images (n, 3, IMAGE_SIZE, IMAGE_SIZE), tokens (n, CONTEXT)."""
+    scenes = random_groups(groups, group_size, split, rng).reshape(-1, 7)
+    from_second = rng.random(len(scenes)) < 0.5
+    images, _ = render(scenes, split, rng)
+    return scenes, images, torch.from_numpy(tokenize_scenes(scenes, from_second))
+
+
+def tokenize(captions: Sequence[str]) -> Tensor:
+    """Token ids (n, CONTEXT) of captions: a word is a token, start and end are added, the rest is padding.
+
+    Raises:
+        InputError: for unknown words and captions that are too long; all at once.
+    """
+    problems = []
+    tokens = torch.zeros(len(captions), CONTEXT, dtype=torch.int64)
+    for row, caption in enumerate(captions):
+        split_words = caption.lower().split()
+        where = f"caption {row}"
+        problems += [unknown_name(where, "word", w, VOCABULARY) for w in split_words if w not in VOCABULARY]
+        if len(split_words) + 2 > CONTEXT:
+            problems.append(Problem(where, f"{len(split_words)} words", f"at most {CONTEXT - 2}"))
+        if not problems:
+            ids = [VOCABULARY[word] for word in ("<start>", *split_words, "<end>")]
+            tokens[row, : len(ids)] = torch.tensor(ids)
+    if problems:
+        raise InputError(problems)
+    return tokens
+
+
+class ScenesTask:
+    """Scenes of two handwritten digits; see the module."""
+
+    name = "scenes"
+
+    def train_batches(self, batch_size: int, seed: int, group_size: int = TRAIN_GROUP_SIZE) -> Iterator[Batch]:
+        """Endless batches of groups that differ by one change; no scene stands twice in a batch.
+
+        Args:
+            batch_size: pairs a batch.
+            seed: of everything random.
+            group_size: pairs a group; 1 gives unrelated scenes, more gives harder batches.
+        """
+        rng = _generator("train", seed)
+        while True:
+            _, images, tokens = draw_pairs(ceil(batch_size / group_size), group_size, "train", rng)
+            yield images[:batch_size], tokens[:batch_size]
+
+    def calibration_batches(self, batch_size: int) -> list[Batch]:
+        """512 pairs of the calibration split, in groups like those of the pools."""
+        groups = CALIBRATION_PAIRS // POOL_GROUP_SIZE
+        rng = _generator("calibration", 0)
+        _, images, tokens = draw_pairs(groups, POOL_GROUP_SIZE, "calibration", rng)
+        return list(zip(torch.split(images, batch_size), torch.split(tokens, batch_size), strict=True))
+
+    def pool(self, name: PoolName) -> RetrievalPool:
+        """1,000 pairs in 125 groups of 8.
+
+        Raises:
+            InputError: for another name than `validation` and `test`.
+        """
+        if name not in ("validation", "test"):
+            raise InputError(unknown_name("pool", "pool", name, ("validation", "test")))
+        return _pool(name)
+
+
+@cache
+def _pool(name: PoolName) -> RetrievalPool:
+    _, images, tokens = draw_pairs(POOL_GROUPS, POOL_GROUP_SIZE, name, _generator(name, 0))
+    return RetrievalPool(images, tokens, np.repeat(np.arange(POOL_GROUPS), POOL_GROUP_SIZE))

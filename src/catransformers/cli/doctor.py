@@ -1,0 +1,137 @@
+"""`catransformers doctor`: what is installed, what is missing or broken, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from dataclasses import asdict, dataclass
+from importlib import import_module, metadata
+
+import click
+
+from catransformers import __version__
+from catransformers.cli.output import console, json_option, print_json, table
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor: what was looked at, how it is (`ok`, `missing`, `broken`), and what mends it."""
+
+    item: str
+    state: str
+    detail: str
+    mend: str = ""
+    needed: bool = True
+
+
+_CORE = ("numpy", "scipy", "scikit-learn", "pydantic", "safetensors", "botorch", "gpytorch", "plotly", "matplotlib")
+
+
+@click.command()
+@json_option
+def doctor(as_json: bool) -> int:
+    """What is installed here, what is missing, and the exact command that mends it.
+
+    Exits with 0 when everything that the core needs is there, else with 1.
+    """
+    findings = examine()
+    healthy = all(f.state == "ok" for f in findings if f.needed)
+    if as_json:
+        print_json({"healthy": healthy, "findings": [asdict(f) for f in findings]})
+        return 0 if healthy else 1
+    screen = console()
+    colours = {"ok": "green", "missing": "yellow", "broken": "red"}
+    screen.print(
+        table(
+            "catransformers doctor",
+            ("", "state", "detail"),
+            [(f.item, f"[{colours[f.state]}]{f.state}[/]", f.detail) for f in findings],
+            left=3,
+        )
+    )
+    for finding in findings:
+        if finding.mend:
+            screen.print(f"{finding.item}: {finding.mend}", soft_wrap=True)
+    screen.print("All that the core needs is here." if healthy else "Something that the core needs is not right.")
+    return 0 if healthy else 1
+
+
+def examine() -> list[Finding]:
+    """Look at this environment; imports torch and torchvision, reaches no network."""
+    found = [
+        Finding("catransformers", "ok", __version__),
+        Finding("python", "ok", f"{platform.python_version()} at {sys.executable}"),
+        Finding("processor", "ok", f"{_cores()} cores for this process, {platform.machine()}"),
+    ]
+    found += [_package(name) for name in _CORE]
+    found += _torch()
+    found += [_embedded(), _open_clip()]
+    return found
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def _package(name: str, *, needed: bool = True, mend: str = "") -> Finding:
+    try:
+        return Finding(name, "ok", metadata.version(name), needed=needed)
+    except metadata.PackageNotFoundError:
+        return Finding(name, "missing", "not installed", mend or f'pip install "{name}"', needed)
+
+
+def _torch() -> list[Finding]:
+    try:
+        import torch  # noqa: PLC0415
+    except Exception as error:  # whatever keeps torch from importing is the finding
+        return [Finding("torch", "broken", str(error), "pip install --force-reinstall torch")]
+    found = [Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        found.append(Finding("GPU", "ok", names, needed=False))
+    else:
+        found.append(Finding("GPU", "missing", "no CUDA device: everything runs on the CPU", needed=False))
+    found.append(_torchvision())
+    return found
+
+
+def _torchvision() -> Finding:
+    """Whether torchvision imports; its builds must match torch's (version and device), or it takes open_clip down."""
+    from catransformers.models.torchvision_compat import ENVIRONMENT, is_mismatch  # noqa: PLC0415
+
+    try:
+        version = import_module("torchvision").__version__
+    except ImportError:
+        return Finding("torchvision", "missing", "only open_clip models need it", needed=False)
+    except Exception as error:  # whatever keeps it from importing is the finding
+        if not is_mismatch(error):
+            return Finding("torchvision", "broken", str(error), _reinstall_torchvision(), needed=False)
+        installed = metadata.version("torchvision")
+        detail = f"{installed} was built for another torch than {metadata.version('torch')}"
+        mend = f"{_reinstall_torchvision()}  (from the index that torch came from), or set {ENVIRONMENT}=1"
+        return Finding("torchvision", "broken", detail, mend, needed=False)
+    return Finding("torchvision", "ok", str(version), needed=False)
+
+
+def _reinstall_torchvision() -> str:
+    """The command for the release that goes with the installed torch: torchvision 0.(n+15) belongs to torch 2.n."""
+    minor = int(metadata.version("torch").split(".")[1])
+    return f'pip install --force-reinstall --no-deps "torchvision==0.{minor + 15}.*"'
+
+
+def _open_clip() -> Finding:
+    return _package("open_clip_torch", needed=False, mend='pip install "catransformers[clip]"')
+
+
+def _embedded() -> Finding:
+    from catransformers.errors import CatransformersError  # noqa: PLC0415
+    from catransformers.models.storage import embedded_model  # noqa: PLC0415
+
+    try:
+        model = embedded_model()
+    except CatransformersError as error:
+        return Finding("embedded model", "broken", str(error), "pip install --force-reinstall catransformers")
+    return Finding(
+        "embedded model", "ok", f"{sum(p.numel() for p in model.parameters()):,} parameters, SHA-256 verified"
+    )

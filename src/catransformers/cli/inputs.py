@@ -1,0 +1,131 @@
+"""What the verbs share when they read: options, model settings, scenarios, and collecting every mistake."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from catransformers.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from catransformers.carbon.scenario import Scenario
+    from catransformers.workloads.spec import ModelSpec
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Collector:
+    """Runs readers one after another and keeps their mistakes, so that all are told at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+
+    def __call__(self, reader: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the reader returns, or None when it raised an InputError (kept for `finish`)."""
+        try:
+            return reader(*args, **kwargs)
+        except InputError as error:
+            self.problems.extend(error.problems)
+            return None
+
+    def finish(self) -> None:
+        """Raise everything that was collected.
+
+        Raises:
+            InputError: if there was any mistake.
+        """
+        if self.problems:
+            raise InputError(self.problems)
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--model NAME` and `--set vision.layers=6` (repeatable)."""
+    command = click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="DIMENSION=VALUE",
+        help="Prune a dimension, e.g. text.layers=6 (repeatable): {vision,text}.{layers,ffn_dim,embed_dim,heads}.",
+    )(command)
+    return click.option(
+        "--model",
+        default="embedded",
+        show_default=True,
+        metavar="NAME",
+        help="embedded, ViT-B-16, ViT-B-32, ViT-L-14, ViT-H-14, TinyCLIP-8M-16, -39M-16, -40M-32, -61M-32.",
+    )(command)
+
+
+hardware_option = click.option(
+    "--hardware",
+    required=True,
+    metavar="ACCELERATOR",
+    help="cores=…,pe_x=…,pe_y=…,local_kib=…,local_bandwidth=…,global_mib=…",
+)
+technology_option = click.option(
+    "--technology",
+    default="default-22nm",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="default-22nm, paper or a TOML file.",
+)
+scenario_option = click.option(
+    "--scenario",
+    default="default",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="default, always-on, paper, paper-code or a TOML file.",
+)
+
+
+def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
+    """The named model with `DIMENSION=VALUE` settings applied.
+
+    Raises:
+        InputError: for an unknown model, a setting that is no `name=integer`, an unknown or impossible dimension.
+    """
+    from catransformers.workloads.zoo import named_spec  # noqa: PLC0415
+
+    values, problems = {}, []
+    for setting in settings:
+        key, _, text = setting.partition("=")
+        try:
+            values[key.strip()] = int(text)
+        except ValueError:
+            problems.append(Problem(f"--set {setting}", "not DIMENSION=INTEGER", "e.g. vision.layers=6"))
+    collect = Collector()
+    collect.problems += problems
+    spec = collect(named_spec, name)
+    if spec is not None:
+        spec = collect(spec.with_dimensions, values)
+    collect.finish()
+    assert spec is not None  # noqa: S101 - finish() has raised otherwise
+    return spec
+
+
+def read_scenario(name: str) -> Scenario:
+    """A named scenario, or one read from a TOML file (`base = "default"` and what differs from it).
+
+    Raises:
+        InputError: for an unknown name, an unreadable file, and every mistake in it.
+    """
+    from catransformers.carbon.scenario import named_scenario, scenario_from_mapping  # noqa: PLC0415
+
+    path = Path(name)
+    if path.suffix != ".toml":
+        return named_scenario(name)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            Problem(name, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(Problem(name, f"not TOML: {error}")) from error
+    table = table.get("scenario", table)
+    return scenario_from_mapping(str(table.pop("base", "default")), table, name)

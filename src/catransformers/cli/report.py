@@ -1,0 +1,46 @@
+"""`catransformers report`: one HTML file, the front as CSV, JSON and SVG, and the front's models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from catransformers.cli.output import console, json_option, print_json
+from catransformers.cli.status import show_study
+
+if TYPE_CHECKING:
+    from catransformers.reports.write import WrittenReport
+
+
+@click.command()
+@click.argument("study", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The report's folder.  [default: DIR/report]")
+@click.option("--no-checkpoints", is_flag=True, help="Leave the front's models out (and do not verify them).")
+@json_option
+def report(study: Path, out: Path | None, no_checkpoints: bool, as_json: bool) -> None:
+    """Write the report of the study in DIR: report.html, front.csv, front.json, front.svg and the front's models.
+
+    An older report in the same place is replaced. A study that is not finished gets a report that says so.
+
+    \b
+    Example:
+      catransformers report runs/demo
+    """
+    from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.tables import study_object  # noqa: PLC0415
+    from catransformers.reports.write import write_report  # noqa: PLC0415
+
+    written = write_report(read_results(study), out, checkpoints=not no_checkpoints)
+    if as_json:
+        files = [path.as_posix() for path in written.files]
+        print_json({"report": str(written.page), "files": files, **study_object(written.summary)})
+    else:
+        show_report(written)
+
+
+def show_report(written: WrittenReport) -> None:
+    """The study in a terminal, and where its report lies."""
+    show_study(written.summary)
+    console().print(f"\nReport: {written.page}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,146 @@
+"""`catransformers search`: run or resume a study, with progress, and end with its front and report."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from catransformers.cli.output import console
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from catransformers.config import StudyConfig
+    from catransformers.errors import Problem
+    from catransformers.execution import events
+    from catransformers.execution.events import Event
+
+
+@click.command()
+@click.argument("study", metavar="STUDY.toml", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The study's folder.  [default: runs/<name>]")
+@click.option("--trials", type=click.IntRange(1), help="Override [search] trials; more trials go on where it ended.")
+@click.option("--workers", type=click.IntRange(1), help="Override [execution] workers.")
+def search(study: Path, out: Path | None, trials: int | None, workers: int | None) -> None:
+    """Run or resume the study in STUDY.toml.
+
+    The whole file is checked before anything is written, and every mistake is told at once. Interrupted or killed at
+    any moment, the same command goes on where it was: no finished trial is lost, and the end is the same.
+
+    The study's folder then holds the resolved study.toml, the store study.db, a folder per trial with its checkpoint,
+    and report/ (see `catransformers report`).
+    """
+    from catransformers.config import read  # noqa: PLC0415
+
+    config, problems = read(study)
+    run(str(study), *override(config, problems, trials, workers), out)
+
+
+def override(
+    config: StudyConfig, problems: list[Problem], trials: int | None, workers: int | None
+) -> tuple[StudyConfig, list[Problem]]:
+    """The config with the command line's values in the place of the file's."""
+    changes: dict[str, object] = {}
+    if trials is not None:
+        changes["search"] = config.search.model_copy(update={"trials": trials})
+        problems = [problem for problem in problems if not problem.where.endswith(": search.trials")]
+    if workers is not None:
+        changes["execution"] = config.execution.model_copy(update={"workers": workers})
+        problems = [problem for problem in problems if not problem.where.endswith(": execution.workers")]
+    return config.model_copy(update=changes), problems
+
+
+def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | None) -> None:
+    """Check, run or resume, report: what `search` and `demo` share.
+
+    Raises:
+        InputError: with every mistake of the study; nothing is written then.
+    """
+    from catransformers.errors import InputError  # noqa: PLC0415
+    from catransformers.execution.assemble import check  # noqa: PLC0415
+
+    if problems:
+        raise InputError([*problems, *check(config, where)])
+    from catransformers.cli.report import show_report  # noqa: PLC0415
+    from catransformers.execution.loop import run_study  # noqa: PLC0415
+    from catransformers.reports.write import write_report  # noqa: PLC0415
+
+    folder = out or Path("runs") / config.name
+    with _Watcher() as watcher:
+        results = run_study(config, folder, listen=watcher)
+    show_report(write_report(results, None))
+
+
+class _Watcher:
+    """Draws what a study tells: a progress bar on a terminal, plain lines elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+        self._console = console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._total = 0
+        self._best: dict[str, float] = {}
+        self._began = time.monotonic()
+
+    def __enter__(self) -> _Watcher:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _say(self, text: str) -> None:
+        self._bar.console.print(text, highlight=False)
+
+    def _advance(self, done: int, note: str) -> None:
+        if self._task is not None:
+            self._bar.update(self._task, completed=done, note=note)
+
+    def __call__(self, event: Event) -> None:
+        from catransformers.execution import events  # noqa: PLC0415
+
+        match event:
+            case events.StudyOpened():
+                self._total = event.trials
+                left = f", {event.finished} of them done before" if event.finished else ""
+                self._say(
+                    f"{event.models:,} models ({event.feasible_models:,} within the limits) × {event.accelerators:,}"
+                    f" accelerators, costed exactly; {event.trials} trials{left}."
+                )
+                self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished, note="")
+            case events.BaseMeasured():
+                score = event.evaluation
+                self._say(f"Base model on validation data: {score.accuracy:.1%} ± {score.standard_error:.1%}")
+            case events.TrialFinished():
+                self._trial(event)
+            case events.TestStarted():
+                self._say(f"Search done. {event.models} models meet the test data, once.")
+                self._task = self._bar.add_task("test", total=event.models, note="")
+                self._total = 0
+            case events.TestFinished():
+                self._total += 1
+                self._advance(self._total, "")
+
+    def _trial(self, event: events.TrialFinished) -> None:
+        trial = event.trial
+        outcome = f"accuracy {trial.accuracy:.1%}" if trial.accuracy is not None else f"failed: {trial.error}"
+        kept = ", ".join(f"{name} {value}" for name, value in trial.dimensions.items())
+        elapsed = time.monotonic() - self._began
+        self._say(
+            f"[{event.finished:>3}/{self._total}] trial {trial.number:>3}  {outcome}  {trial.parameters:,} parameters"
+            f"  ({trial.proposal.origin}; {kept})  {elapsed:.0f} s"
+        )
+        self._advance(event.finished, "")

@@ -1,0 +1,1 @@
+"""Fact tables and the embedded model."""

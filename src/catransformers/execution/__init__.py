@@ -1,0 +1,1 @@
+"""Labour: from a study file to finished trials."""

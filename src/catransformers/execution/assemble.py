@@ -1,0 +1,179 @@
+"""From a study's configuration to what it is made of (space, accelerators, costs), and all that is wrong with it.
+
+`check` finds what the structure of the file cannot show: names that mean nothing, data that are not there, spaces that
+are empty. Nothing is written, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from catransformers.carbon.scenario import Scenario, scenario_from_mapping
+from catransformers.config import StudyConfig
+from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
+from catransformers.execution.bases import CSV_TASK, base_spec, open_base, open_task
+from catransformers.execution.cache import cache_folder
+from catransformers.hardware import spaces
+from catransformers.hardware.accelerator import AcceleratorTable
+from catransformers.hardware.technology import Technology, technology
+from catransformers.search.problem import Limits
+from catransformers.search.space import ModelSpace, model_space
+from catransformers.search.space_cost import SpaceCost, space_cost
+from catransformers.search.strategies import STRATEGIES
+from catransformers.units import MILLI, MM2_PER_M2
+
+MAX_MODELS = 20_000_000  # every model of a space is costed: beyond this, memory and patience end
+DEFAULT_SCENARIO = "default"
+
+T = TypeVar("T")
+
+
+def limits_of(config: StudyConfig) -> Limits:
+    """A study's limits in SI units."""
+    section = config.objectives
+
+    def scaled(value: float | None, factor: float) -> float | None:
+        return None if value is None else value * factor
+
+    return Limits(
+        latency=scaled(section.max_latency_ms, MILLI),
+        energy=scaled(section.max_energy_mj, MILLI),
+        area=scaled(section.max_area_mm2, 1 / MM2_PER_M2),
+        carbon=section.max_carbon_kg,
+        parameters=section.max_parameters,
+    )
+
+
+def scenario_of(config: StudyConfig) -> Scenario:
+    """A study's scenario: `base` names one, the other keys change it.
+
+    Raises:
+        InputError: with everything that is wrong with it.
+    """
+    overrides: dict[str, object] = dict(config.scenario)
+    base = str(overrides.pop("base", DEFAULT_SCENARIO))
+    return scenario_from_mapping(base, overrides, "scenario")
+
+
+def model_space_of(config: StudyConfig) -> ModelSpace:
+    """A study's model space.
+
+    Raises:
+        InputError: with everything that is wrong with it.
+    """
+    overrides = {name: values.model_dump() for name, values in config.model.space.items()}
+    space = model_space(base_spec(config.model), overrides)
+    if space.size > MAX_MODELS:
+        what, hint = f"{space.size:,} models", 'give fewer values, for instance "vision.layers" = { step = 2 }'
+        raise InputError(Problem("model.space", what, f"at most {MAX_MODELS:,}", hint))
+    return space
+
+
+def accelerators_of(config: StudyConfig, tech: Technology) -> AcceleratorTable:
+    """A study's accelerators.
+
+    Raises:
+        InputError: with everything that is wrong with the section.
+        InfeasibleError: if no accelerator is left.
+    """
+    section = config.hardware
+    return spaces.space(
+        section.space,
+        max_tops=section.max_tops,
+        frequency_hz=tech.frequency_hz,
+        overrides=section.dimensions or None,
+    )
+
+
+def assemble(config: StudyConfig) -> SpaceCost:
+    """Cost a study's whole space. Exact, seconds, no torch for the models that this package knows by name.
+
+    Raises:
+        InputError: for names that mean nothing and values that cannot be; all at once.
+        InfeasibleError: if no accelerator is left in the hardware space.
+    """
+    problems: list[Problem] = []
+    models = _try(problems, lambda: model_space_of(config))
+    scenario = _try(problems, lambda: scenario_of(config))
+    tech = _try(problems, lambda: technology(config.hardware.technology))
+    table = _try(problems, lambda: accelerators_of(config, tech)) if tech is not None else None
+    if models is None or scenario is None or tech is None or table is None:
+        raise InputError(problems)
+    return space_cost(
+        models, table, tech, scenario, config.objectives.mode, limits_of(config), cache_dir=cache_folder("costs")
+    )
+
+
+def check(config: StudyConfig, where: str = "") -> list[Problem]:
+    """Everything that is wrong with a study beyond the structure of its file; opens the base model and the data.
+
+    Args:
+        config: the study.
+        where: what to call the file in messages.
+    """
+    problems: list[Problem] = []
+    _try(problems, lambda: scenario_of(config))
+    tech = _try(problems, lambda: technology(config.hardware.technology))
+    if tech is not None:
+        try:
+            _try(problems, lambda: accelerators_of(config, tech))
+        except InfeasibleError as error:
+            problems.append(Problem("hardware", str(error)))
+    if config.search.strategy not in STRATEGIES:
+        problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, STRATEGIES))
+    known = _try(problems, lambda: model_space_of(config)) is not None
+    problems += _check_learning(config, look_at_base=known or bool(problems and _spec_is_fine(config)))
+    problems = list(dict.fromkeys(problems))
+    return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
+
+
+def _spec_is_fine(config: StudyConfig) -> bool:
+    """Whether the base model itself is known, so that its weights can be looked at."""
+    return _try([], lambda: base_spec(config.model)) is not None
+
+
+def _check_learning(config: StudyConfig, *, look_at_base: bool) -> list[Problem]:
+    """What is wrong with the base model's weights, the task, its data and the device."""
+    import torch  # noqa: PLC0415 - only a study that trains needs it
+
+    problems: list[Problem] = []
+    if config.execution.device == "cuda" and not torch.cuda.is_available():
+        problems.append(Problem("execution.device", "no CUDA device can be used here", "cpu"))
+    base = _try(problems, lambda: open_base(config.model)) if look_at_base else None
+    if base is None:
+        problems += _names_of_task(config)
+        return problems
+    task: Any = _try(problems, lambda: open_task(config.accuracy, base))
+    if task is not None and hasattr(task, "check"):
+        _try(problems, task.check)
+    return problems
+
+
+def _names_of_task(config: StudyConfig) -> list[Problem]:
+    """What can be said of the task without a base model."""
+    from catransformers.accuracy.tasks import TASKS  # noqa: PLC0415 - imports torch
+
+    section = config.accuracy
+    if section.task != CSV_TASK and section.task not in TASKS:
+        return [unknown_name("accuracy.task", "task", section.task, [*TASKS, CSV_TASK])]
+    if section.task == CSV_TASK:
+        from catransformers.accuracy.tasks.csv_retrieval import read_pairs  # noqa: PLC0415 - imports torch
+
+        if section.data is None:
+            return [Problem("accuracy.data", "missing", "a CSV file with the columns image and caption")]
+        problems: list[Problem] = []
+        _try(problems, lambda: read_pairs(Path(str(section.data)).expanduser(), 0))
+        return problems
+    return []
+
+
+def _try(problems: list[Problem], make: Callable[[], T]) -> T | None:
+    """What `make` makes, or None and its problems added to the list."""
+    try:
+        return make()
+    except InputError as error:
+        problems += error.problems
+        return None

@@ -1,0 +1,65 @@
+"""What a running study tells whoever watches it (a progress bar, a log, a notebook)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
+
+
+@dataclass(frozen=True, slots=True)
+class StudyOpened:
+    """The study is checked and costed, and work begins: `finished` of `trials` trials were there already."""
+
+    trials: int
+    finished: int
+    models: int
+    feasible_models: int
+    accelerators: int
+
+
+@dataclass(frozen=True, slots=True)
+class BaseMeasured:
+    """The base model's accuracy on the validation pool is known."""
+
+    evaluation: EvaluationRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A trial runs."""
+
+    proposal: ProposalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class TrialFinished:
+    """A trial is committed, complete or failed; `finished` are now."""
+
+    trial: TrialRecord
+    finished: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestStarted:
+    """The search is over; `models` models meet the test pool, the base among them."""
+
+    __test__ = False  # not a test case
+    models: int
+
+
+@dataclass(frozen=True, slots=True)
+class TestFinished:
+    """One model's accuracy on the test pool is committed."""
+
+    __test__ = False
+    evaluation: EvaluationRecord
+
+
+Event = StudyOpened | BaseMeasured | TrialStarted | TrialFinished | TestStarted | TestFinished
+Listener = Callable[[Event], None]
+
+
+def silent(_: Event) -> None:
+    """The listener that does not listen."""

@@ -1,0 +1,191 @@
+"""The study loop: propose, train, commit, until all trials are done; then the final test. Kill it whenever you like.
+
+What makes a study come out the same after any number of kills:
+- trial n is proposed from exactly the results of trials 0 … n−w (w workers), those after it count as pending, so that
+  it does not matter which trial happens to finish first;
+- a proposal is committed before its trial starts, a result when it is there; a worker's result file that the loop did
+  not live to commit is picked up; a trial that was cut off is run again from its request;
+- a trial depends on its request alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from catransformers.config import StudyConfig
+from catransformers.errors import InputError, Problem
+from catransformers.execution.assemble import assemble, check
+from catransformers.execution.events import (
+    BaseMeasured,
+    Listener,
+    StudyOpened,
+    TrialFinished,
+    TrialStarted,
+    silent,
+)
+from catransformers.execution.finish import evaluation_of, finish
+from catransformers.execution.jobs import Done, Jobs, failed
+from catransformers.execution.local import Executor, LocalExecutor
+from catransformers.execution.messages import request_of
+from catransformers.execution.opening import open_study
+from catransformers.execution.results import StudyResults
+from catransformers.search.problem import Observation
+from catransformers.search.space import ModelSpace
+from catransformers.search.space_cost import SpaceCost
+from catransformers.search.strategies import Strategy, strategy
+from catransformers.study.directory import StudyDirectory
+from catransformers.study.records import ProposalRecord, TrialRecord
+from catransformers.study.store import Store
+from catransformers.workloads import clip
+
+
+def run_study(
+    config: StudyConfig, out: Path, *, listen: Listener = silent, executor: Executor | None = None
+) -> StudyResults:
+    """Run a study in the folder `out`, or go on with the one that is there.
+
+    Args:
+        config: the study.
+        out: its folder; made if need be.
+        listen: told what happens.
+        executor: who does the work; processes on this machine by default.
+
+    Returns:
+        The finished study.
+
+    Raises:
+        InputError: for everything that is wrong with the study, or a folder with another one; nothing is written.
+        InfeasibleError: if no model has an accelerator that keeps the limits; nothing is written.
+        StudyBusyError: if another process works on it.
+        StudyFailure: if the base model cannot be measured.
+        KeyboardInterrupt: on Ctrl-C, after the workers were stopped; the same call goes on.
+    """
+    directory = StudyDirectory(out)
+    if not directory.config.is_file():
+        problems = check(config)  # a study that is there was checked when it began
+        if problems:
+            raise InputError(problems)
+    costs = assemble(config)
+    chooser = strategy(config.search.strategy, costs.problem(), config.search.seed)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(Problem(str(out), f"cannot be made: {error.strerror}", "a folder")) from error
+    with directory.lock():
+        open_study(config, directory)
+        jobs = Jobs(executor or LocalExecutor(config.execution.threads_per_worker))
+        with Store(directory.database, "create") as store:
+            try:
+                _open(config, costs, directory, store, jobs, listen)
+                _search(config, costs.space, directory, store, jobs, chooser, listen)
+                finish(config, costs, directory, store, jobs, listen)
+            finally:
+                jobs.stop()
+            return StudyResults(directory, config, costs, tuple(store.trials()), tuple(store.evaluations()))
+
+
+def _open(
+    config: StudyConfig, costs: SpaceCost, directory: StudyDirectory, store: Store, jobs: Jobs, listen: Listener
+) -> None:
+    """Say what is ahead; measure the base model if that was not done yet."""
+    listen(
+        StudyOpened(
+            trials=config.search.trials,
+            finished=len(store.trials()),
+            models=costs.space.size,
+            feasible_models=int(np.isfinite(costs.cost).sum()),
+            accelerators=len(costs.table),
+        )
+    )
+    known = [e for e in store.evaluations() if e.subject is None and e.pool == "validation"]
+    if not known:
+        jobs.start(request_of(config, "base", None, {}), directory.base)
+        (done,) = jobs.wait()
+        known = [evaluation_of(done, "validation")]
+        store.add_evaluation(known[0])
+    listen(BaseMeasured(known[0]))
+
+
+def _search(
+    config: StudyConfig,
+    space: ModelSpace,
+    directory: StudyDirectory,
+    store: Store,
+    jobs: Jobs,
+    chooser: Strategy,
+    listen: Listener,
+) -> None:
+    """Make the trials that are not there yet, up to `workers` at a time."""
+    workers = config.execution.workers
+    proposals = {proposal.number: proposal for proposal in store.proposals()}
+    finished = {trial.number: trial for trial in store.trials()}
+    started: set[int] = set()
+    ahead = 0
+    while True:
+        while ahead < config.search.trials and all(n in finished for n in range(ahead - workers + 1)):
+            if ahead not in finished:
+                if ahead not in proposals:
+                    proposal = _propose(ahead, workers, space, chooser, proposals, finished)
+                    if proposal is None:
+                        break  # every feasible model was tried
+                    store.add_proposal(proposal)
+                    proposals[ahead] = proposal
+                started.add(ahead)
+                listen(TrialStarted(proposals[ahead]))
+                jobs.start(request_of(config, "trial", ahead, proposals[ahead].dimensions), directory.trial(ahead))
+            ahead += 1
+        if not len(jobs):
+            return
+        for done in jobs.wait():
+            number = done.request.subject
+            if number is None:
+                continue
+            record = _record(done, space, proposals[number])
+            store.add_trial(record)
+            finished[number] = record
+            listen(TrialFinished(record, len(finished)))
+
+
+def _propose(
+    number: int,
+    workers: int,
+    space: ModelSpace,
+    chooser: Strategy,
+    proposals: Mapping[int, ProposalRecord],
+    finished: Mapping[int, TrialRecord],
+) -> ProposalRecord | None:
+    """The proposal of a trial, from what it may know."""
+    visible = range(max(0, number - workers + 1))
+    observed = [
+        Observation(space.index(finished[n].dimensions), finished[n].accuracy, finished[n].accuracy_se) for n in visible
+    ]
+    pending = [space.index(proposals[n].dimensions) for n in range(len(visible), number)]
+    proposal = chooser.ask(observed, pending, number)
+    if proposal is None:
+        return None
+    return ProposalRecord(number, space.dimensions(proposal.index), proposal.origin, proposal.reason)
+
+
+def _record(done: Done, space: ModelSpace, proposal: ProposalRecord) -> TrialRecord:
+    """A finished trial as the store keeps it."""
+    result = done.result
+    spec = space.spec(proposal.dimensions)
+    metrics = dict(result.metrics)
+    if result.difference is not None and result.difference_se is not None:
+        metrics |= {"difference_to_base": result.difference, "difference_to_base_se": result.difference_se}
+    return TrialRecord(
+        number=proposal.number,
+        dimensions=proposal.dimensions,
+        status="failed" if failed(done) else "complete",
+        accuracy=result.accuracy,
+        accuracy_se=result.standard_error,
+        metrics=metrics,
+        parameters=clip.parameters(spec),
+        macs=clip.workload(spec).macs,
+        seconds=result.seconds,
+        error=result.error,
+        proposal=proposal,
+    )

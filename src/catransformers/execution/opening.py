@@ -1,0 +1,76 @@
+"""Open a study's folder: make it, or find the same study in it and go on. Another study in it is an error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catransformers.config import StudyConfig, read
+from catransformers.errors import InputError, Problem
+from catransformers.study.directory import StudyDirectory, write_whole
+from catransformers.study.store import Store
+
+OURS = {"study.lock"}  # files that an opening that was cut off may have left
+
+
+def open_study(config: StudyConfig, directory: StudyDirectory) -> None:
+    """Make the folder of a new study, or check that it holds this study; the caller has the lock.
+
+    `search.trials` and `execution.workers` may change; the resolved study file then changes with them.
+
+    Raises:
+        InputError: if the folder holds other files, or a study that differs in any other key, all of them named; or
+            if fewer trials are asked for than are finished.
+        IntegrityError: if the study in it is damaged.
+    """
+    if not directory.config.is_file():
+        foreign = sorted(p.name for p in directory.root.iterdir() if p.name not in OURS and not p.name.startswith("."))
+        if foreign:
+            shown = ", ".join(foreign[:5])
+            raise InputError(Problem(str(directory.root), f"holds other files ({shown})", hint="use another folder"))
+    else:
+        _check_same(config, directory)
+    text = config.to_toml()
+    if not directory.config.is_file() or directory.config.read_text(encoding="utf-8") != text:
+        write_whole(directory.config, text)
+
+
+def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
+    before, problems = read(directory.config)
+    if problems:
+        raise InputError(problems)
+    old, new = _flat(before.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    place = str(directory.config)
+    changed = [
+        Problem(
+            f"{place}: {key}",
+            f"was {_shown(old.get(key))} when the study began, is {_shown(new.get(key))} now",
+            hint=f"only {' and '.join(StudyConfig.RESUMABLE)} may change; use another folder for another study",
+        )
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE
+    ]
+    if directory.database.is_file():
+        with Store(directory.database, "write") as store:
+            finished = len(store.trials())
+        if config.search.trials < finished:
+            changed.append(
+                Problem(
+                    f"{place}: search.trials", f"{config.search.trials}, but {finished} are finished", "as many or more"
+                )
+            )
+    if changed:
+        raise InputError(changed)
+
+
+def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested tables as `a.b.c` → value; what is None is left out."""
+    if not isinstance(data, dict):
+        return {} if data is None else {prefix: data}
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        result |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return result
+
+
+def _shown(value: Any) -> str:
+    return "not given" if value is None else repr(value)

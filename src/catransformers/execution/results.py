@@ -1,0 +1,73 @@
+"""A study read back: its configuration, costs, trials and evaluations, and the front that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from catransformers.config import StudyConfig, read
+from catransformers.errors import InputError, Problem
+from catransformers.execution.assemble import assemble
+from catransformers.search.fronts import FrontMember, convergence, derive_front
+from catransformers.search.space import FloatArray
+from catransformers.search.space_cost import SpaceCost
+from catransformers.study.directory import StudyDirectory
+from catransformers.study.records import EvaluationRecord, Pool, TrialRecord
+from catransformers.study.store import Store
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All that a study knows. Fronts are derived here and now, never stored.
+
+    Args:
+        directory: where it lies.
+        config: the study.
+        costs: every model on every accelerator.
+        trials: the finished trials by number.
+        evaluations: the base model's accuracies, and the front's on the test pool.
+    """
+
+    directory: StudyDirectory
+    config: StudyConfig
+    costs: SpaceCost
+    trials: tuple[TrialRecord, ...]
+    evaluations: tuple[EvaluationRecord, ...]
+
+    @cached_property
+    def front(self) -> tuple[FrontMember, ...]:
+        """The designs that no other beats, by rising cost."""
+        return derive_front(self.costs, self.trials)
+
+    @cached_property
+    def convergence(self) -> FloatArray:
+        """(trials,) hypervolume after each trial."""
+        return convergence(self.costs, self.trials)
+
+    def evaluation(self, subject: int | None, pool: Pool) -> EvaluationRecord | None:
+        """The evaluation of a trial's model, or of the base model (None), on a pool; None if there is none."""
+        return next((e for e in self.evaluations if e.subject == subject and e.pool == pool), None)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has made all its trials."""
+        return len(self.trials) >= self.config.search.trials
+
+
+def load_study(root: Path) -> StudyResults:
+    """Read a study's folder; a search may be writing to it meanwhile.
+
+    Raises:
+        InputError: if there is no study in the folder.
+        IntegrityError: if its store cannot be read.
+    """
+    directory = StudyDirectory(root)
+    if not directory.config.is_file() or not directory.database.is_file():
+        raise InputError(Problem(str(root), "there is no study in this folder", "a folder that `search` made"))
+    config, problems = read(directory.config)
+    if problems:
+        raise InputError(problems)
+    with Store(directory.database) as store:
+        trials, evaluations = tuple(store.trials()), tuple(store.evaluations())
+    return StudyResults(directory, config, assemble(config), trials, evaluations)

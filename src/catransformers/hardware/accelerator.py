@@ -1,0 +1,209 @@
+"""The hardware template: one accelerator, and a table of many as arrays.
+
+An accelerator is `cores` tensor cores, each an array of `pe_x` × `pe_y` multiply-accumulate units with a local buffer
+and a vector unit of `pe_x` lanes, around one shared global buffer (section 4.2 of the design). What a unit costs is the
+technology's matter; a space of accelerators is an `AcceleratorTable`, a structure of arrays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from catransformers.errors import InputError, Problem, nearest
+from catransformers.units import KIB, MIB, TERA
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+#: Attribute → (integer only, lowest, highest) that the component tables can cost.
+LIMITS: Mapping[str, tuple[bool, float, float]] = {
+    "cores": (True, 1, 64),
+    "pe_x": (True, 1, 1024),
+    "pe_y": (True, 1, 1024),
+    "local_kib": (False, 0.25, 16 * 1024),
+    "local_bandwidth": (True, 1, 2048),
+    "global_mib": (False, 1 / 64, 128),
+}
+
+ATTRIBUTES = tuple(LIMITS)
+
+
+def _problem(where: str, name: str, value: object) -> Problem | None:
+    """What is wrong with one attribute's value, if anything."""
+    integral, low, high = LIMITS[name]
+    allowed = f"{'an integer' if integral else 'a number'} from {low:g} to {high:g}"
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return Problem(f"{where}.{name}", f"{value!r} is not a number", allowed)
+    number = float(value)
+    if not math.isfinite(number) or not low <= number <= high or (integral and number != int(number)):
+        return Problem(f"{where}.{name}", f"{value} is out of range", allowed)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """One point of the hardware template.
+
+    Args:
+        cores: tensor cores.
+        pe_x: processing elements of a core along x; also the lanes of its vector unit.
+        pe_y: processing elements of a core along y.
+        local_kib: local buffer of each core, KiB.
+        local_bandwidth: words (8-bit values) a cycle that a local buffer reads and writes, together.
+        global_mib: shared global buffer, MiB.
+
+    Raises:
+        InputError: for every value outside `LIMITS`, all at once.
+    """
+
+    cores: int
+    pe_x: int
+    pe_y: int
+    local_kib: float
+    local_bandwidth: int
+    global_mib: float
+
+    def __post_init__(self) -> None:
+        found = (_problem("accelerator", f.name, getattr(self, f.name)) for f in fields(self))
+        problems = [p for p in found if p is not None]
+        if problems:
+            raise InputError(problems)
+
+    @classmethod
+    def parse(cls, text: str) -> Accelerator:
+        """Read `cores=1,pe_x=256,pe_y=8,local_kib=64,local_bandwidth=128,global_mib=2` (any order, spaces ignored).
+
+        Raises:
+            InputError: for every unknown, missing, repeated or bad attribute, all at once.
+        """
+        problems: list[Problem] = []
+        values: dict[str, float] = {}
+        for item in filter(None, (part.strip() for part in text.strip().strip("{}").split(","))):
+            name, separator, raw = (part.strip() for part in item.partition("="))
+            if not separator:
+                problems.append(Problem("accelerator", f"{item!r} is not name=value", ", ".join(ATTRIBUTES)))
+            elif name not in LIMITS:
+                problems.append(
+                    Problem(
+                        "accelerator", f"unknown attribute {name!r}", ", ".join(ATTRIBUTES), nearest(name, ATTRIBUTES)
+                    )
+                )
+            elif name in values:
+                problems.append(Problem(f"accelerator.{name}", "given twice"))
+            else:
+                try:
+                    values[name] = float(raw)
+                except ValueError:
+                    problems.append(Problem(f"accelerator.{name}", f"{raw!r} is not a number"))
+                    values[name] = LIMITS[name][1]
+                else:
+                    problem = _problem("accelerator", name, values[name])
+                    if problem:
+                        problems.append(problem)
+        missing = [name for name in ATTRIBUTES if name not in values]
+        if missing:
+            problems.append(Problem("accelerator", f"missing {', '.join(missing)}"))
+        if problems:
+            raise InputError(problems)
+        return cls(**{name: int(v) if LIMITS[name][0] else v for name, v in values.items()})  # type: ignore[arg-type]
+
+    def to_dict(self) -> dict[str, float]:
+        """Plain data, in the order of the template; whole numbers as int."""
+        values = {name: getattr(self, name) for name in ATTRIBUTES}
+        return {name: int(v) if float(v).is_integer() else float(v) for name, v in values.items()}
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={value!r}" for name, value in self.to_dict().items())
+
+    @property
+    def pes(self) -> int:
+        """Multiply-accumulate units of all cores."""
+        return self.cores * self.pe_x * self.pe_y
+
+    def peak_tops(self, frequency_hz: float) -> float:
+        """Tera-operations a second at full use, a multiply-accumulate counted as two operations."""
+        return self.pes * (2 * frequency_hz / TERA)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AcceleratorTable:
+    """Many accelerators as arrays of one length A; `table[i]` is the i-th as an `Accelerator`."""
+
+    cores: IntArray
+    pe_x: IntArray
+    pe_y: IntArray
+    local_kib: FloatArray
+    local_bandwidth: IntArray
+    global_mib: FloatArray
+
+    def __post_init__(self) -> None:
+        if len({getattr(self, name).shape for name in ATTRIBUTES}) != 1 or self.cores.ndim != 1:
+            raise ValueError("the columns of an accelerator table must be vectors of one length")
+
+    @classmethod
+    def of(cls, accelerators: Iterable[Accelerator]) -> AcceleratorTable:
+        """The table of some accelerators, in their order."""
+        rows = list(accelerators)
+        return cls.from_columns({name: [getattr(row, name) for row in rows] for name in ATTRIBUTES})
+
+    @classmethod
+    def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> AcceleratorTable:
+        """The table of six equally long columns, by attribute name."""
+        floats = {name: np.asarray(columns[name], dtype=np.float64) for name in ATTRIBUTES}
+        return cls(
+            floats["cores"].astype(np.int64),
+            floats["pe_x"].astype(np.int64),
+            floats["pe_y"].astype(np.int64),
+            floats["local_kib"],
+            floats["local_bandwidth"].astype(np.int64),
+            floats["global_mib"],
+        )
+
+    def __len__(self) -> int:
+        return len(self.cores)
+
+    def __getitem__(self, index: int) -> Accelerator:
+        return Accelerator(
+            int(self.cores[index]),
+            int(self.pe_x[index]),
+            int(self.pe_y[index]),
+            float(self.local_kib[index]),
+            int(self.local_bandwidth[index]),
+            float(self.global_mib[index]),
+        )
+
+    def __iter__(self) -> Iterator[Accelerator]:
+        return (self[i] for i in range(len(self)))
+
+    def select(self, index: npt.ArrayLike) -> AcceleratorTable:
+        """The rows of a boolean mask (A,) or of indices."""
+        chosen = np.asarray(index)
+        return AcceleratorTable(**{name: getattr(self, name)[chosen] for name in ATTRIBUTES})
+
+    def columns(self) -> dict[str, IntArray | FloatArray]:
+        """The six columns by name."""
+        return {name: getattr(self, name) for name in ATTRIBUTES}
+
+    @property
+    def pes(self) -> IntArray:
+        """Multiply-accumulate units of each accelerator (A,)."""
+        return self.cores * self.pe_x * self.pe_y
+
+    @property
+    def local_bytes(self) -> FloatArray:
+        """Bytes of one core's local buffer (A,)."""
+        return self.local_kib * KIB
+
+    @property
+    def global_bytes(self) -> FloatArray:
+        """Bytes of the global buffer (A,)."""
+        return self.global_mib * MIB
+
+    def peak_tops(self, frequency_hz: float) -> FloatArray:
+        """Tera-operations a second at full use (A,), two operations a multiply-accumulate."""
+        return np.asarray(self.pes * (2 * frequency_hz / TERA), dtype=np.float64)

@@ -1,0 +1,1 @@
+"""The nets: load, score, prune, save."""

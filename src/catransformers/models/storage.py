@@ -1,0 +1,152 @@
+"""Models on disk: tensors as safetensors, and beside them a JSON file with the spec and the SHA-256 of the tensors.
+
+Files appear whole or not at all (temporary file, fsync, rename), and nothing is loaded that was not written: the hash,
+every tensor's name and every shape must agree. No pickle anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.models.clip import Clip
+from catransformers.workloads.spec import ClipSpec
+
+RESERVED = ("spec", "sha256")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Put `content` at `path`: the old file or the new one is there at any moment, never a part of one.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save_model(model: Clip, path: Path, metadata: Mapping[str, object] | None = None) -> str:
+    """Write `path` (safetensors) and the `.json` beside it: spec, SHA-256 and the `metadata`'s keys.
+
+    Returns:
+        The SHA-256 of the tensor file, in hexadecimal. The same weights give the same bytes.
+
+    Raises:
+        InputError: if the path does not end in `.safetensors` or the metadata use a reserved key.
+        OSError: if the folder cannot be written.
+    """
+    metadata = dict(metadata or {})
+    problems = [Problem("metadata", f"{key!r} is written by save_model itself") for key in RESERVED if key in metadata]
+    if path.suffix != ".safetensors":
+        problems.append(Problem(str(path), "not a model file name", "a name that ends in .safetensors"))
+    if problems:
+        raise InputError(problems)
+    content = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
+    digest = hashlib.sha256(content).hexdigest()
+    description = {"spec": model.spec.to_dict(), "sha256": digest, **metadata}
+    text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(path, content)
+    write_atomically(path.with_suffix(".json"), text.encode())
+    return digest
+
+
+def read_description(path: Path) -> dict[str, object]:
+    """The JSON beside the tensor file `path`: `spec`, `sha256` and what else was stored.
+
+    Raises:
+        InputError: if there is no such file.
+        IntegrityError: if it is not a JSON object with a spec and a hash.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        description = json.loads(beside.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(Problem(str(beside), f"cannot be read: {error.strerror}")) from error
+    except ValueError as error:
+        raise IntegrityError(f"{beside}: damaged, not JSON: {error}") from error
+    if not isinstance(description, dict) or not all(key in description for key in RESERVED):
+        raise IntegrityError(f"{beside}: damaged, no {' and '.join(RESERVED)}")
+    return description
+
+
+def load_model(path: Path) -> Clip:
+    """The model at `path`, its weights checked against the SHA-256 and the spec of the JSON beside it.
+
+    Raises:
+        InputError: if a file is missing or the spec is not a CLIP's.
+        IntegrityError: if the tensors are not the ones described: another hash, a tensor missing or too many,
+            another shape or type.
+    """
+    description = read_description(path)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != description["sha256"]:
+        raise IntegrityError(f"{path}: SHA-256 is {digest}, not {description['sha256']} as its .json says")
+    try:
+        tensors = load_tensors(content)
+    except SafetensorError as error:
+        raise IntegrityError(f"{path}: not a safetensors file: {error}") from error
+    spec = description["spec"]
+    if not isinstance(spec, dict):
+        raise InputError(Problem(str(path.with_suffix(".json")), "the spec is not an object"))
+    with torch.device("meta"):
+        model = Clip(ClipSpec.from_dict(spec))
+    assign_tensors(model, tensors, str(path))
+    return model
+
+
+def assign_tensors(model: Clip, tensors: Mapping[str, torch.Tensor], where: str) -> None:
+    """Make `tensors` the model's weights (copied); every tensor of both sides must find its partner.
+
+    Raises:
+        IntegrityError: with every missing and extra name and every wrong shape.
+    """
+    expected = model.state_dict()
+    faults = [f"missing {name}" for name in expected if name not in tensors]
+    faults += [f"unexpected {name}" for name in tensors if name not in expected]
+    for name, tensor in tensors.items():
+        if name in expected and tensor.shape != expected[name].shape:
+            faults.append(f"{name} is {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
+    if faults:
+        raise IntegrityError(f"{where}: the tensors do not fit the model: " + "; ".join(faults))
+    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    model.load_state_dict(copies, strict=True, assign=True)
+
+
+def embedded_model() -> Clip:
+    """The small CLIP that ships with the package (`data/embedded`), trained by `tools/train_base_model.py`.
+
+    Raises:
+        IntegrityError: if the shipped files are damaged.
+    """
+    with as_file(files("catransformers.data").joinpath("embedded")) as folder:
+        return load_model(folder / "model.safetensors")

@@ -1,0 +1,184 @@
+"""What a study found, in plain sentences: the headline, who is owed what, what is unfinished, what to doubt.
+
+The terminal and the page say the same words.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catransformers.reports.summary import Score, StudySummary, saving
+from catransformers.reports.wording import NBSP, amount, duration, percent, plural, points, score
+from catransformers.reports.wording import saving as saving_words
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of the attribution: what was changed, the cost, and the saving against two references.
+
+    Args:
+        what: what is run on what.
+        label: which change this is, or an empty text for the starting point.
+        cost: the study's objective, SI.
+        against_fastest: fraction saved against the base on its fastest accelerator.
+        against_best: fraction saved against the base on its own best accelerator; None where that makes no sense.
+    """
+
+    what: str
+    label: str
+    cost: float
+    against_fastest: float
+    against_best: float | None
+
+
+def state(summary: StudySummary) -> str:
+    """`40 of 40 trials (1 failed)`, with the time left where there is some."""
+    text = f"{len(summary.trials)} of {plural(summary.planned, 'trial')}"
+    if summary.failed:
+        text += f", {summary.failed} failed"
+    if summary.left and summary.seconds_left is not None:
+        text += f", about {duration(summary.seconds_left)} left"
+    return text
+
+
+def unfinished(summary: StudySummary) -> str:
+    """What is still to do, or an empty text."""
+    if not summary.searched:
+        return (
+            f"This study is not finished: {state(summary)}. All figures are those of the trials so far and may change; "
+            "the same search command goes on where it stopped."
+        )
+    if not summary.tested:
+        return (
+            "The test set has not been used yet: accuracies are those on the validation set, which the search has seen "
+            "and which therefore flatter the front. The same search command finishes the evaluation."
+        )
+    return ""
+
+
+def headline(summary: StudySummary) -> str:
+    """The main result in one sentence."""
+    base, best = summary.base, summary.best
+    quantity = summary.objective
+    if best is None:
+        if not any(trial.accuracy for trial in summary.trials):
+            return "No trial has been completed yet."
+        return (
+            f"No design found so far has less {quantity} than the unpruned base on its own best accelerator "
+            f"({amount(quantity, base.cost.objective)})."
+        )
+    less = saving(best.cost.objective, base.cost.objective)
+    sentence = (
+        f"Design {best.name} {saving_words(quantity, less)} than the unpruned base on its own best accelerator "
+        f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)})"
+    )
+    if best.loss is not None:
+        sentence += f", {_loss(best.loss, summary.metric)} on the {'test' if best.test_loss else 'validation'} set"
+    return sentence + "."
+
+
+def _loss(loss: Score, metric: str) -> str:
+    if loss.error is not None and abs(loss.value) <= loss.error:
+        return f"at no measurable loss of accuracy ({points(loss.value, loss.error)} points of {metric})"
+    if loss.value < 0:
+        return f"and is more accurate by {points(-loss.value, loss.error)} points of {metric}"
+    return f"at an accuracy loss of {points(loss.value, loss.error)} points of {metric}"
+
+
+def accuracies(summary: StudySummary) -> str:
+    """The two accuracies behind the headline's difference, or an empty text."""
+    best, base = summary.best, summary.base
+    if best is None:
+        return ""
+    where, own, other = ("test", best.test, base.test)
+    if own is None or other is None:
+        where, own, other = ("validation", best.validation, base.validation)
+    if own is None or other is None:
+        return ""
+    metric = summary.metric[0].upper() + summary.metric[1:]
+    return (
+        f"{metric} on the {where} set: {score(own.value, own.error)}{NBSP}% against "
+        f"{score(other.value, other.error)}{NBSP}%. The error of the difference is smaller than theirs together, "
+        "since both models answer the same questions."
+    )
+
+
+def attribution(summary: StudySummary) -> tuple[Step, ...]:
+    """How much is due to hardware alone, to pruning alone, to both: four lines, or none without a headline design."""
+    found = summary.attribution
+    if found is None:
+        return ()
+    best = {"carbon": "lowest-carbon", "latency": "fastest", "energy": "lowest-energy"}[summary.objective]
+    reference, own = found.base_fastest.objective, found.base_best.objective
+    rows = (
+        ("the base on its fastest accelerator", "starting point", found.base_fastest.objective, None),
+        (f"the base on its {best} accelerator", "hardware alone", own, None),
+        ("the pruned model on that same accelerator", "pruning alone", found.pruned_same.objective, own),
+        (f"the pruned model on its own {best} accelerator", "both", found.pruned_best.objective, own),
+    )
+    return tuple(
+        Step(what, label, cost, saving(cost, reference), None if against is None else saving(cost, against))
+        for what, label, cost, against in rows
+    )
+
+
+def attribution_sentence(summary: StudySummary) -> str:
+    """The attribution in words, or an empty text."""
+    steps = attribution(summary)
+    if not steps:
+        return ""
+    start, hardware, pruning, both = steps
+    quantity = summary.objective
+    if quantity == "latency":
+        first = "By definition the base's fastest accelerator is its best one here, so hardware alone saves nothing. "
+    else:
+        first = (
+            f"Hardware alone: choosing the base's accelerator for {quantity} instead of speed "
+            f"{_takes(hardware.against_fastest)} ({amount(quantity, start.cost)} → {amount(quantity, hardware.cost)}). "
+        )
+    assert pruning.against_best is not None and both.against_best is not None  # noqa: S101 - only the first two have none
+    best, fastest = both.against_best, both.against_fastest
+    return (
+        f"{first}Pruning alone: the pruned model on that same accelerator {_takes(pruning.against_best)} "
+        f"({amount(quantity, hardware.cost)} → {amount(quantity, pruning.cost)}). Both: with an accelerator chosen for "
+        f"the pruned model it is {amount(quantity, both.cost)}, {percent(abs(best))} {_direction(best)} than the base "
+        f"on its best accelerator and {percent(abs(fastest))} {_direction(fastest)} than on its fastest."
+    )
+
+
+def _takes(fraction: float) -> str:
+    return f"{'saves' if fraction >= 0 else 'adds'} {percent(abs(fraction))}"
+
+
+def _direction(fraction: float) -> str:
+    return "less" if fraction >= 0 else "more"
+
+
+def doubts(summary: StudySummary) -> tuple[str, ...]:
+    """What a reader should keep in mind before using these figures, most important first."""
+    accuracy = summary.config.accuracy
+    scenario = summary.base.estimate.scenario
+    lines = [
+        "Latency, energy and area come from an analytical model of the accelerators, not from silicon or a simulation "
+        "of it; differences between designs are more trustworthy than absolute values.",
+        "Carbon ranges (5th to 95th percentile) cover the uncertainty of the carbon factors alone: electricity, "
+        "manufacture, yield. They do not cover errors of the latency and energy model, nor the scenario's choices. All "
+        "designs meet the same draws, so one can be surely better than another although their ranges overlap.",
+        f"Every accuracy is that of a short fine-tune ({plural(accuracy.steps, 'step')}): a proxy that ranks models. "
+        "Trained longer, pruned models would recover further, and some would change places.",
+        f"The front was chosen by validation accuracy among {plural(len(summary.trials), 'trial')}, so its validation "
+        "accuracies are somewhat too good. The test accuracies had no say in the choice.",
+        f"The figures hold for this task ({accuracy.task}) and this scenario ({scenario.name}). Another grid, lifetime "
+        "or rate of use can reorder the designs.",
+    ]
+    if not summary.base_feasible:
+        lines.insert(
+            0,
+            "The unpruned base breaks a limit of this study on every accelerator; it is shown without the limits, for "
+            "comparison only.",
+        )
+    if summary.failed:
+        lines.append(
+            f"{plural(summary.failed, 'trial')} failed and are not in any figure; the table of trials says why."
+        )
+    return (*summary.warnings, *lines)

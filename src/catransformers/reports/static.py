@@ -1,0 +1,109 @@
+"""The front as a picture that stands alone: `front.svg`, the same bytes for the same study."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from catransformers.reports.summary import Design, StudySummary, saving
+from catransformers.reports.wording import MINUS, percent, points, unit_for
+
+# Okabe & Ito's colour-blind-safe palette (jfly.uni-koeln.de/color).
+BLUE, VERMILION, INK, MUTED, RULE = "#0072B2", "#D55E00", "#1b1f24", "#5b6470", "#e3e6ea"
+
+
+def front_svg(summary: StudySummary) -> str:
+    """Accuracy against the study's objective: trials, front, base on its own best accelerator, the saving."""
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    style: Any = {
+        "svg.hashsalt": "catransformers",
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "text.parse_math": False,
+    }
+    with rc_context(style):
+        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
+        FigureCanvasSVG(figure)
+        _draw(figure.add_subplot(), summary)
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "catransformers"})
+    return stream.getvalue()
+
+
+def _draw(axes: Any, summary: StudySummary) -> None:
+    unit = unit_for(
+        summary.objective, [t.cost.objective for t in summary.trials if t.cost] + [summary.base.cost.objective]
+    )
+
+    def place(design: Design) -> tuple[float, float]:
+        assert design.validation is not None  # noqa: S101 - only such designs are drawn
+        return design.cost.objective * unit.scale, 100 * design.validation.value
+
+    others = [t for t in summary.trials if t.accuracy and t.cost and not t.on_front]
+    x = [t.cost.objective * unit.scale for t in others if t.cost]
+    y = [100 * t.accuracy.value for t in others if t.accuracy]
+    axes.plot(x, y, "o", color=MUTED, alpha=0.45, markersize=4, markeredgewidth=0, label="other trials", zorder=2)
+    members = [d for d in summary.front if d.validation]
+    if members:
+        x, y = [list(column) for column in zip(*map(place, members), strict=True)]
+        errors = [100 * (d.validation.error or 0) for d in members if d.validation]
+        axes.step(x, y, where="post", color=BLUE, linewidth=1.6, zorder=3)
+        axes.errorbar(
+            x,
+            y,
+            yerr=errors,
+            fmt="o",
+            color=BLUE,
+            markersize=6,
+            elinewidth=1,
+            label="front: pruned, co-designed",
+            zorder=4,
+        )
+    if summary.base.validation:
+        x0, y0 = place(summary.base)
+        error = 100 * (summary.base.validation.error or 0)
+        axes.errorbar(
+            [x0], [y0], yerr=[error], fmt="D", color=INK, markersize=7, elinewidth=1,
+            label="unpruned base, best accelerator", zorder=4,
+        )  # fmt: skip
+        if summary.best is not None and summary.best.validation:
+            _annotate(axes, place(summary.best), (x0, y0), summary)
+    axes.margins(y=0.12)
+    name = {"carbon": "carbon over the device's life", "latency": "latency", "energy": "energy per inference"}
+    axes.set_xlabel(f"{name[summary.objective]} ({unit.label})")
+    axes.set_ylabel(f"{summary.metric}, validation (%)")
+    axes.grid(color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.legend(frameon=False, loc="lower right", fontsize=9)
+
+
+def _annotate(axes: Any, best: tuple[float, float], base: tuple[float, float], summary: StudySummary) -> None:
+    """A level arrow from the base's cost to the chosen design's, with what is saved and what is lost."""
+    design = summary.best
+    assert design is not None  # noqa: S101 - the caller looked
+    less = saving(design.cost.objective, summary.base.cost.objective)
+    axes.annotate(
+        "", xy=best, xytext=base, zorder=5,
+        arrowprops={"arrowstyle": "-|>", "color": VERMILION, "linewidth": 1.6, "shrinkA": 7, "shrinkB": 7},
+    )  # fmt: skip
+    axes.plot(
+        *best, "o", markersize=12, markerfacecolor="none", markeredgecolor=VERMILION, markeredgewidth=1.8, zorder=5
+    )
+    text = f"{MINUS}{percent(less)} {summary.objective}"
+    if design.loss is not None:
+        where = "test" if design.test_loss else "validation"
+        text += f"\naccuracy loss {points(design.loss.value, design.loss.error)} points ({where})"
+    axes.annotate(
+        text, xy=best, xytext=(-8, 12), textcoords="offset points", color=VERMILION, ha="right", va="bottom", zorder=6,
+        fontsize=9.5, linespacing=1.4,
+    )  # fmt: skip

@@ -1,0 +1,260 @@
+"""What a report knows: one frozen `StudySummary`, from which every table, figure and page is only drawn.
+
+All numbers that people see are derived in one place (`reports.derive`, from the study's store) and kept here; the
+rest of this package formats. Fractions are fractions (an accuracy of 0.64), everything else is SI.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from catransformers.config import StudyConfig
+from catransformers.design import Estimate
+from catransformers.search.problem import Limits
+from catransformers.search.space_cost import Attribution, DesignCost
+
+#: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set.
+HEADLINE_LOSS = 0.03
+
+Interval = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """An accuracy, or a difference of two, as a fraction, and its standard error (None where it is not known)."""
+
+    value: float
+    error: float | None
+
+    def to_dict(self) -> dict[str, float | None]:
+        """Plain data with stable keys."""
+        return {"value": self.value, "standard_error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One accuracy trial, on the accelerator that is best for its model.
+
+    Args:
+        number: from 0, in the order of the proposals.
+        status: `complete` or `failed`.
+        dimensions: the model's, by name.
+        origin: what proposed it: `full model`, `Sobol`, `expected improvement`, …
+        reason: the numbers behind the proposal, by name.
+        seconds: wall time of the trial.
+        error: why it failed, or an empty text.
+        accuracy: on the validation set; None if it failed.
+        cost: of the model on its best accelerator; None where no accelerator keeps the limits.
+        range_kg: 5th, 50th and 95th percentile of the footprint, kgCO2e; None with `cost`.
+        on_front: whether it is one of the front's designs.
+    """
+
+    number: int
+    status: Literal["complete", "failed"]
+    dimensions: Mapping[str, int]
+    origin: str
+    reason: Mapping[str, float]
+    seconds: float
+    error: str = ""
+    accuracy: Score | None = None
+    cost: DesignCost | None = None
+    range_kg: Interval | None = None
+    on_front: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """A model on an accelerator, with all that is known of it: the base, or a member of the front.
+
+    Args:
+        name: `base`, or `1`, `2`, … from the cheapest front design on.
+        trial: the trial that made the model; None for the unpruned base as it was given.
+        dimensions: the model's, by name.
+        cost: on its accelerator.
+        range_kg: 5th, 50th and 95th percentile of the footprint, kgCO2e.
+        estimate: the same design with parts and operators; its totals are those of `cost`.
+        validation: accuracy on what the search saw.
+        test: accuracy on what nothing but the final evaluation saw; None before that.
+        validation_loss: base minus design on the same pairs, with the paired standard error.
+        test_loss: likewise on the test set.
+    """
+
+    name: str
+    trial: int | None
+    dimensions: Mapping[str, int]
+    cost: DesignCost
+    range_kg: Interval
+    estimate: Estimate
+    validation: Score | None = None
+    test: Score | None = None
+    validation_loss: Score | None = None
+    test_loss: Score | None = None
+
+    @property
+    def loss(self) -> Score | None:
+        """The accuracy loss to quote: on the test set, or on the validation set before there is one."""
+        return self.test_loss or self.validation_loss
+
+    @property
+    def is_base(self) -> bool:
+        """Whether this is the unpruned base as it was given."""
+        return self.trial is None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How to make the same study again.
+
+    Args:
+        command: the command line.
+        versions: by package, of those that computed it.
+        base_sha256: of the base model's weights, or an empty text where it is not recorded.
+        study_toml: the resolved study, every default written out.
+    """
+
+    command: str
+    versions: Mapping[str, str]
+    base_sha256: str
+    study_toml: str
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """All that a study's report says.
+
+    Args:
+        config: the resolved study.
+        metric: the name of the accuracy, for example `recall@1`.
+        models: size of the model space.
+        accelerators: size of the accelerator space.
+        base: the unpruned model on its own best accelerator.
+        base_feasible: whether that keeps all of the study's limits.
+        front: the non-dominated designs by rising cost, best accuracy last.
+        trials: all finished trials, by number.
+        attribution: what the headline's design owes to hardware and to pruning; None without such a design.
+        headline: position in `front` of the design that the headline speaks of, or None.
+        hypervolume: after every finished trial, (accuracy × objective); same order as `trials`.
+        reference_cost: the cost of the hypervolume's reference point, SI; its accuracy is 0.
+        provenance: how to make it again.
+        limits: what no design may exceed, SI.
+        cpu_seconds: processor time of all trials; None where it is not recorded.
+        warnings: what else the reader should know, such as files that are not there.
+    """
+
+    config: StudyConfig
+    metric: str
+    models: int
+    accelerators: int
+    base: Design
+    base_feasible: bool
+    front: tuple[Design, ...]
+    trials: tuple[Trial, ...]
+    attribution: Attribution | None
+    headline: int | None
+    hypervolume: tuple[float, ...]
+    reference_cost: float
+    provenance: Provenance
+    limits: Limits
+    cpu_seconds: float | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.config.name
+
+    @property
+    def objective(self) -> str:
+        """What is minimised: `carbon`, `latency` or `energy`."""
+        return self.config.objectives.mode
+
+    @property
+    def planned(self) -> int:
+        """Number of trials that the study asks for."""
+        return self.config.search.trials
+
+    @property
+    def failed(self) -> int:
+        """Number of failed trials."""
+        return sum(trial.status == "failed" for trial in self.trials)
+
+    @property
+    def left(self) -> int:
+        """Number of trials still to do."""
+        return max(0, self.planned - len(self.trials))
+
+    @property
+    def searched(self) -> bool:
+        """Whether all trials are done."""
+        return self.left == 0
+
+    @property
+    def tested(self) -> bool:
+        """Whether the base and every front design have been evaluated on the test set."""
+        return self.base.test is not None and all(design.test is not None for design in self.front)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.searched and self.tested
+
+    @property
+    def best(self) -> Design | None:
+        """The design that the headline speaks of."""
+        return None if self.headline is None else self.front[self.headline]
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Wall time until the last trial at the pace of the finished ones; None before the first."""
+        if not self.trials:
+            return None
+        mean = sum(trial.seconds for trial in self.trials) / len(self.trials)
+        rounds = -(-self.left // self.config.execution.workers)
+        return mean * rounds
+
+    @property
+    def kept(self) -> dict[str, float]:
+        """Fraction of each dimension that the front's designs keep, on average; dimensions that shrink most first."""
+        if not self.front:
+            return {}
+        base = self.base.dimensions
+        means = {
+            name: sum(design.dimensions[name] / whole for design in self.front) / len(self.front)
+            for name, whole in base.items()
+        }
+        return dict(sorted(means.items(), key=lambda item: item[1]))
+
+
+def saving(cost: float, reference: float) -> float:
+    """The fraction of `reference` that `cost` saves; negative if it costs more."""
+    return 1 - cost / reference
+
+
+def choose_headline(front: tuple[Design, ...], base: Design) -> int | None:
+    """Which front design the headline speaks of.
+
+    Of the designs that cost less than the base on its own best accelerator: the cheapest that loses at most
+    `HEADLINE_LOSS` on the validation set, and if none does, the one that loses least. The test set has no say, so
+    that the test accuracies that are quoted for it are not selected for.
+
+    Returns:
+        Its position, or None if no design costs less than the base.
+    """
+    cheaper = [
+        (position, design)
+        for position, design in enumerate(front)
+        if design.cost.objective < base.cost.objective and design.validation_loss is not None
+    ]
+    if not cheaper:
+        return None
+
+    def lost(item: tuple[int, Design]) -> float:
+        assert item[1].validation_loss is not None  # noqa: S101 - filtered above
+        return item[1].validation_loss.value
+
+    good = [item for item in cheaper if lost(item) <= HEADLINE_LOSS]
+    if good:
+        return min(good, key=lambda item: item[1].cost.objective)[0]
+    return min(cheaper, key=lost)[0]

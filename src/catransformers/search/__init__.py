@@ -1,0 +1,1 @@
+"""Which next: spaces, objectives, strategies, fronts."""

@@ -1,0 +1,403 @@
+"""What every model of a space costs on every accelerator: exact, from a few hundred layer shapes, before any training.
+
+Puts workloads, hardware and carbon together for a study (section 4.3 of the design, *separability*). The result knows
+each model's cheapest accelerator, can list all designs of one model, and splits what a design saves into the part of
+the hardware and the part of pruning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.carbon.footprint import footprint
+from catransformers.carbon.scenario import Scenario
+from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
+from catransformers.hardware.area import die_area
+from catransformers.hardware.cost import cost_tables
+from catransformers.hardware.technology import Technology
+from catransformers.search.cheapest import RESIDENT, STREAMED, EncoderCosts, Silicon, cheapest
+from catransformers.search.designs import Designs, Shortfall, designs, shortfall
+from catransformers.search.problem import Limits, Objective, SearchProblem, reference_cost
+from catransformers.search.space import FloatArray, IntArray, ModelSpace
+from catransformers.workloads import clip
+from catransformers.workloads.operators import Workload
+from catransformers.workloads.spec import ClipSpec, EncoderSpec, VisionSpec
+
+
+@dataclass(frozen=True, slots=True)
+class DesignCost:
+    """One design and all that it costs under the study's scenario.
+
+    Args:
+        accelerator: the accelerator.
+        accelerator_index: its row in the study's accelerator table.
+        resident: whether the weights stay on chip (then there is no DRAM).
+        feasible: whether all limits of the study are kept.
+        latency_s: of one inference.
+        energy_j: of one inference.
+        area_m2: of the die.
+        embodied_kg: kgCO2e of making the device.
+        operational_kg: kgCO2e of using it for life.
+        objective: the value of what the study minimises, SI.
+    """
+
+    accelerator: Accelerator
+    accelerator_index: int
+    resident: bool
+    feasible: bool
+    latency_s: float
+    energy_j: float
+    area_m2: float
+    embodied_kg: float
+    operational_kg: float
+    objective: float
+
+    @property
+    def total_kg(self) -> float:
+        """Embodied and operational, kgCO2e."""
+        return self.operational_kg + self.embodied_kg
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys."""
+        return {
+            "accelerator": self.accelerator.to_dict(),
+            "weights_on_chip": self.resident,
+            "feasible": self.feasible,
+            "latency_s": self.latency_s,
+            "energy_j": self.energy_j,
+            "area_m2": self.area_m2,
+            "embodied_kg": self.embodied_kg,
+            "operational_kg": self.operational_kg,
+            "total_kg": self.total_kg,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a pruned model on its best accelerator saves, and what of it either change brings alone.
+
+    Args:
+        base_fastest: the base model on its fastest accelerator: neither change.
+        base_best: the base model on the accelerator that is best for it: hardware alone.
+        pruned_same: the pruned model on that same accelerator: pruning alone, against `base_best`.
+        pruned_best: the pruned model on its own best accelerator: both.
+    """
+
+    base_fastest: DesignCost
+    base_best: DesignCost
+    pruned_same: DesignCost
+    pruned_best: DesignCost
+
+
+@dataclass(frozen=True)
+class SpaceCost:
+    """The cost side of a study; see `space_cost`, which makes it.
+
+    Args:
+        space: the models.
+        table: the accelerators.
+        technology: what these are made of.
+        scenario: where and how long they are made and used.
+        objective: what is minimised.
+        limits: what no design may exceed.
+        vision: the costs of the vision encoder's variants.
+        text: the costs of the text encoder's variants.
+        base_vision: the base model's vision encoder, one variant.
+        base_text: the base model's text encoder, one variant.
+        silicon: area, buffers and embodied carbon of the accelerators.
+        parameters: (models,).
+    """
+
+    space: ModelSpace
+    table: AcceleratorTable
+    technology: Technology
+    scenario: Scenario
+    objective: Objective
+    limits: Limits
+    vision: EncoderCosts
+    text: EncoderCosts
+    base_vision: EncoderCosts
+    base_text: EncoderCosts
+    silicon: Silicon
+    parameters: IntArray
+
+    @cached_property
+    def _cheapest(self) -> tuple[FloatArray, NDArray[np.int32]]:
+        cost, accelerator = self._least(self.objective, self.limits.of_designs())
+        if self.limits.parameters is not None:
+            outside = self.parameters > self.limits.parameters
+            cost, accelerator = np.where(outside, np.inf, cost), np.where(outside, np.int32(-1), accelerator)
+        if not np.isfinite(cost).any():
+            raise self._space_shortfall().error("every model of the space")
+        return cost, accelerator
+
+    def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
+        return cheapest(
+            self.vision,
+            self.text,
+            self.silicon,
+            quantity,
+            limits,
+            texts_per_image=self.scenario.texts_per_image,
+        )
+
+    @property
+    def cost(self) -> FloatArray:
+        """(models,) the least objective over all feasible accelerators; infinite where there is none.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        return self._cheapest[0]
+
+    @property
+    def accelerator(self) -> NDArray[np.int32]:
+        """(models,) the row of the accelerator that gives `cost`; −1 where there is none."""
+        return self._cheapest[1]
+
+    def designs(self, index: int) -> Designs:
+        """Model `index` on every accelerator of the table."""
+        v, t = divmod(index, self.text.layers.size)
+        return designs(
+            (self.vision, v),
+            (self.text, t),
+            self.silicon,
+            self.limits,
+            texts_per_image=self.scenario.texts_per_image,
+            parameters=int(self.parameters[index]),
+        )
+
+    @cached_property
+    def base_designs(self) -> Designs:
+        """The base model on every accelerator of the table."""
+        return designs(
+            (self.base_vision, 0),
+            (self.base_text, 0),
+            self.silicon,
+            self.limits,
+            texts_per_image=self.scenario.texts_per_image,
+            parameters=clip.parameters(self.space.base),
+        )
+
+    def design(self, found: Designs, accelerator: int) -> DesignCost:
+        """One of a model's designs, picked out."""
+        return DesignCost(
+            accelerator=self.table[accelerator],
+            accelerator_index=accelerator,
+            resident=bool(found.resident[accelerator]),
+            feasible=bool(found.within[accelerator]),
+            latency_s=float(found.latency_s[accelerator]),
+            energy_j=float(found.energy_j[accelerator]),
+            area_m2=float(found.area_m2[accelerator]),
+            embodied_kg=float(found.embodied_kg[accelerator]),
+            operational_kg=float(found.operational_kg[accelerator]),
+            objective=float(found.quantity(self.objective)[accelerator]),
+        )
+
+    def best(self, index: int) -> DesignCost:
+        """Model `index` on its cheapest feasible accelerator.
+
+        Raises:
+            InfeasibleError: if it has none: which limit, by how much.
+        """
+        found = self.designs(index)
+        chosen = found.best(self.objective)
+        if chosen is None:
+            missed = shortfall(found, self.limits)
+            assert missed is not None  # noqa: S101 - `best` and `shortfall` look at the same designs
+            raise missed.error(f"the model {_shown(self.space.dimensions(index))}")
+        return self.design(found, chosen)
+
+    @cached_property
+    def base_best(self) -> DesignCost:
+        """The base model on its cheapest accelerator; limits are waived (`feasible` says so) if it keeps none."""
+        chosen = self.base_designs.best(self.objective)
+        if chosen is None:
+            chosen = self.base_designs.best(self.objective, limited=False)
+        assert chosen is not None  # noqa: S101 - a table is never empty
+        return self.design(self.base_designs, chosen)
+
+    def attribution(self, index: int) -> Attribution:
+        """What model `index` on its best accelerator owes to hardware and to pruning.
+
+        Raises:
+            InfeasibleError: if the model has no feasible accelerator.
+        """
+        fastest = self.base_designs.best("latency")
+        if fastest is None:
+            fastest = int(self.base_designs.latency_s.argmin())
+        return Attribution(
+            base_fastest=self.design(self.base_designs, fastest),
+            base_best=self.base_best,
+            pruned_same=self.design(self.designs(index), self.base_best.accelerator_index),
+            pruned_best=self.best(index),
+        )
+
+    def problem(self) -> SearchProblem:
+        """What a strategy gets to see.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        base = self.base_best.objective if self.base_best.feasible else np.inf
+        return SearchProblem(self.space, self.cost, reference_cost(base, self.cost), self.objective)
+
+    def _space_shortfall(self) -> Shortfall:
+        """Which limit no model of the space keeps; as `shortfall`, over all models."""
+        if self.limits.parameters is not None and self.parameters.min() > self.limits.parameters:
+            return Shortfall("parameters", int(self.parameters.min()), self.limits.parameters)
+        allowed = np.ones(self.space.size, dtype=np.bool_)
+        if self.limits.parameters is not None:
+            allowed = self.parameters <= self.limits.parameters
+        bounds = self.limits.of_designs()
+        misses = []
+        for name, bound in bounds.items():
+            others = {other: value for other, value in bounds.items() if other != name}
+            misses.append(Shortfall(name, float(self._least(name, others)[0][allowed].min()), bound))
+        possible = [miss for miss in misses if np.isfinite(miss.demand)]
+        if possible:
+            return min(possible, key=lambda miss: miss.demand / miss.bound)
+        alone = [
+            Shortfall(name, float(self._least(name, {})[0][allowed].min()), bound) for name, bound in bounds.items()
+        ]
+        return max(alone, key=lambda miss: miss.demand / miss.bound)
+
+
+def space_cost(
+    space: ModelSpace,
+    table: AcceleratorTable,
+    technology: Technology,
+    scenario: Scenario,
+    objective: Objective = "carbon",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    cache_dir: str | None = None,
+) -> SpaceCost:
+    """Cost every layer shape and stem of the space on every accelerator.
+
+    Args:
+        space: the models.
+        table: the accelerators.
+        technology: what these are made of.
+        scenario: where and how long they are made and used, and how many texts an image meets.
+        objective: what is minimised.
+        limits: what no design may exceed.
+        cache_dir: folder of a cache of operators' costs; None for none.
+    """
+    area = die_area(table, technology).total
+    embodied = np.empty((2, len(table)))
+    for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
+        embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
+    variants = {component: _variants(space, component) for component in ("vision", "text")}
+    groups: dict[str, Sequence[EncoderSpec]] = {
+        **variants,
+        "base_vision": [space.base.vision],
+        "base_text": [space.base.text],
+    }
+    shapes = {name: _Shapes.of(group, space.base.projection_dim) for name, group in groups.items()}
+    rows = [work for found in shapes.values() for work in found.workloads]
+    resident, streamed = cost_tables(rows, table, technology, cache_dir=cache_dir)
+    latency = np.stack([streamed.latency_s, resident.latency_s])
+    energy = np.stack([streamed.energy_j, resident.energy_j])
+    ends = np.cumsum([len(found.workloads) for found in shapes.values()])
+    encoders = {
+        name: found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
+        for (name, found), end in zip(shapes.items(), ends, strict=True)
+    }
+    counts = {component: _parameters(group, space.base) for component, group in variants.items()}
+    return SpaceCost(
+        space=space,
+        table=table,
+        technology=technology,
+        scenario=scenario,
+        objective=objective,
+        limits=limits,
+        silicon=Silicon(
+            area_m2=area,
+            capacity_bytes=table.global_bytes,
+            embodied_kg=embodied,
+            operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
+        ),
+        parameters=(1 + counts["vision"][:, None] + counts["text"]).ravel(),
+        **encoders,
+    )
+
+
+def _variants(space: ModelSpace, component: str) -> list[EncoderSpec]:
+    """All variants of one encoder, in the order of the space."""
+    names = [name for name in space.names if name.startswith(f"{component}.")]
+    choices = product(*(space.values[name] for name in names))
+    specs = (space.base.with_dimensions(dict(zip(names, choice, strict=True))) for choice in choices)
+    return [getattr(spec, component) for spec in specs]
+
+
+def _parameters(variants: Sequence[EncoderSpec], base: ClipSpec) -> IntArray:
+    return np.array(
+        [e.layers * clip.layer_parameters(e) + clip.stem_parameters(e, base.projection_dim) for e in variants],
+        dtype=np.int64,
+    )
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """The distinct layers and stems of some variants of an encoder, and how each variant is made of them."""
+
+    layers: list[Workload]
+    stems: list[Workload]
+    count: IntArray
+    shape: IntArray
+    stem: IntArray
+
+    @property
+    def workloads(self) -> list[Workload]:
+        return [*self.layers, *self.stems]
+
+    @classmethod
+    def of(cls, variants: Sequence[EncoderSpec], projection_dim: int) -> _Shapes:
+        component = "vision" if isinstance(variants[0], VisionSpec) else "text"
+        layers: dict[tuple[int, int, int], tuple[int, Workload]] = {}
+        stems: dict[int, tuple[int, Workload]] = {}
+        shape, stem = [], []
+        for e in variants:
+            key = (e.ffn_dim, e.embed_dim, e.heads)
+            if key not in layers:
+                layers[key] = (len(layers), clip.layer_workload(e, component))
+            if e.embed_dim not in stems:
+                stems[e.embed_dim] = (len(stems), clip.stem_workload(e, component, projection_dim))
+            shape.append(layers[key][0])
+            stem.append(stems[e.embed_dim][0])
+        return cls(
+            [work for _, work in layers.values()],
+            [work for _, work in stems.values()],
+            np.array([e.layers for e in variants], dtype=np.int64),
+            np.array(shape, dtype=np.int64),
+            np.array(stem, dtype=np.int64),
+        )
+
+    def costs(self, latency_s: FloatArray, energy_j: FloatArray) -> EncoderCosts:
+        """With the costs of `workloads`, (2, workloads, accelerators): streamed, resident."""
+        split = len(self.layers)
+        layer_bytes, stem_bytes = (np.array([w.weight_bytes for w in g]) for g in (self.layers, self.stems))
+        layer_sets, stem_sets = (np.array([w.activation_bytes for w in g]) for g in (self.layers, self.stems))
+        return EncoderCosts(
+            layer_latency_s=latency_s[:, :split],
+            layer_energy_j=energy_j[:, :split],
+            stem_latency_s=latency_s[:, split:],
+            stem_energy_j=energy_j[:, split:],
+            layers=self.count,
+            shape=self.shape,
+            stem=self.stem,
+            weight_bytes=self.count * layer_bytes[self.shape] + stem_bytes[self.stem],
+            activation_bytes=np.maximum(layer_sets[self.shape], stem_sets[self.stem]),
+        )
+
+
+def _shown(dimensions: dict[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in dimensions.items())

@@ -1,0 +1,171 @@
+"""What is learnt: logit(accuracy) over the model's dimensions, by a Gaussian process.
+
+Matérn-5/2 with a length scale for every dimension (each scaled to 0 … 1), constant mean, one noise level inferred from
+the data. The noise is inferred, not taken from the trials' standard errors: those measure the luck of the validation
+pool, which all trials share and which therefore does not scatter them; what does is the luck of the fine-tune.
+
+Length scales have BoTorch's dimension-scaled log-normal priors (Hvarfner, Hellsten and Nardi, 2024), the fit is
+maximum a posteriori. Prediction is written out (Rasmussen & Williams, 2006, equations 2.25 and 2.26), for all models
+of a space at once and in chunks, without the joint covariance that the libraries would build.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy.special import logit
+
+from catransformers.errors import CatransformersWarning
+from catransformers.search.space import FloatArray
+
+if TYPE_CHECKING:
+    import torch
+
+CHUNK = 1 << 16  # models predicted in one pass
+LEAST_ACCURACY = 1e-3  # accuracies are kept this far from 0 and 1, whose logits are infinite
+
+
+def to_logit(accuracy: FloatArray) -> FloatArray:
+    """logit(accuracy), with 0 and 1 brought in to where a pool of a thousand cannot tell the difference."""
+    return np.asarray(logit(np.clip(accuracy, LEAST_ACCURACY, 1 - LEAST_ACCURACY)), dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class AccuracyModel:
+    """A fitted Gaussian process; made by `fit`.
+
+    Args:
+        kernel: the fitted covariance on scaled dimensions (unit variance).
+        noise: variance of the noise, of standardised outcomes.
+        constant: the mean, standardised.
+        centre: subtracted from logits to standardise them.
+        scale: what they are divided by.
+        points: (n, d) observed models, scaled dimensions.
+        values: (n,) standardised logits observed there.
+    """
+
+    kernel: Any
+    noise: float
+    constant: float
+    centre: float
+    scale: float
+    points: FloatArray
+    values: FloatArray
+
+    def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Posterior mean and standard deviation of logit accuracy, without noise: (m,) and (m,) at `points` (m, d)."""
+        import torch  # noqa: PLC0415
+
+        with one_thread(), torch.no_grad():
+            known = torch.as_tensor(self.points, dtype=torch.float64)
+            covariance = self.kernel(known).to_dense()
+            covariance = covariance + self.noise * torch.eye(len(known), dtype=torch.float64)
+            factor = torch.linalg.cholesky(covariance)
+            residual = torch.as_tensor(self.values - self.constant, dtype=torch.float64)[:, None]
+            weights = torch.cholesky_solve(residual, factor)
+            means, deviations = [], []
+            for start in range(0, len(points), CHUNK):
+                asked = torch.as_tensor(points[start : start + CHUNK], dtype=torch.float64)
+                cross = self.kernel(known, asked).to_dense()
+                means.append((cross.T @ weights)[:, 0] + self.constant)
+                explained = torch.linalg.solve_triangular(factor, cross, upper=False).square().sum(dim=0)
+                deviations.append((self.variance - explained).clamp_min(1e-10).sqrt())
+            mean, deviation = torch.cat(means).numpy(), torch.cat(deviations).numpy()
+        return mean * self.scale + self.centre, deviation * self.scale
+
+    @property
+    def variance(self) -> torch.Tensor:
+        """Prior variance at a point, standardised."""
+        origin = self.kernel.lengthscale.new_zeros((1, self.points.shape[1]))
+        value: torch.Tensor = self.kernel(origin).to_dense()[0, 0]
+        return value
+
+    def believing(self, points: FloatArray) -> AccuracyModel:
+        """This model as if its own predictions had been observed at `points` (kriging believer)."""
+        if not len(points):
+            return self
+        mean, _ = self.predict(points)
+        return replace(
+            self,
+            points=np.concatenate([self.points, points]),
+            values=np.concatenate([self.values, (mean - self.centre) / self.scale]),
+        )
+
+
+class one_thread:  # noqa: N801 - used as a verb
+    """Within it torch uses one thread, so that sums have one order and results are the same everywhere."""
+
+    def __enter__(self) -> None:
+        import torch  # noqa: PLC0415
+
+        self._before = torch.get_num_threads()
+        torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(self._before)
+
+
+def fit(points: FloatArray, accuracy: FloatArray, seed: int) -> AccuracyModel:
+    """Fit the process to observed accuracies.
+
+    Args:
+        points: (n, d) scaled dimensions, n ≥ 1.
+        accuracy: (n,) in 0 … 1.
+        seed: of the restarts that follow a failed fit.
+
+    Warns:
+        CatransformersWarning: if the optimiser fails; the prior's typical hyperparameters are then used.
+    """
+    import torch  # noqa: PLC0415
+    from botorch.exceptions.errors import ModelFittingError  # noqa: PLC0415
+    from botorch.fit import fit_gpytorch_mll  # noqa: PLC0415
+    from botorch.models import SingleTaskGP  # noqa: PLC0415
+    from botorch.models.utils.gpytorch_modules import (  # noqa: PLC0415
+        get_covar_module_with_dim_scaled_prior,
+        get_gaussian_likelihood_with_lognormal_prior,
+    )
+    from gpytorch.mlls import ExactMarginalLogLikelihood  # noqa: PLC0415
+
+    logits = to_logit(accuracy)
+    centre = float(logits.mean())
+    scale = float(logits.std(ddof=1)) if len(logits) > 1 else 1.0
+    scale = scale if scale > 1e-6 else 1.0
+    values = (logits - centre) / scale
+    with one_thread(), torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # BoTorch's advice about float64 scaling: the data are standardised above
+        torch.manual_seed(seed)
+
+        def fresh() -> SingleTaskGP:
+            return SingleTaskGP(
+                torch.as_tensor(points, dtype=torch.float64),
+                torch.as_tensor(values, dtype=torch.float64)[:, None],
+                likelihood=get_gaussian_likelihood_with_lognormal_prior(),
+                covar_module=get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[1], use_rbf_kernel=False),
+                outcome_transform=None,
+            )
+
+        model, failure = fresh(), None
+        try:
+            fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
+        except ModelFittingError as error:
+            model, failure = fresh(), error
+        model.eval()
+    if failure is not None:
+        warnings.warn(
+            CatransformersWarning(f"the accuracy model could not be fitted ({failure}); using typical length scales"),
+            stacklevel=2,
+        )
+    return AccuracyModel(
+        kernel=model.covar_module,
+        noise=float(model.likelihood.noise.detach()),
+        constant=float(model.mean_module.constant.detach()),
+        centre=centre,
+        scale=scale,
+        points=np.asarray(points, dtype=np.float64),
+        values=values,
+    )

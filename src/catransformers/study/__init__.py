@@ -1,0 +1,1 @@
+"""Memory: what a study has done, in one SQLite file."""

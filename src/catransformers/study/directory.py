@@ -1,0 +1,117 @@
+"""A study on disk: which file lies where, the lock that keeps a second writer out, files that appear whole.
+
+```
+study.toml               the resolved study
+study.db                 the store
+study.lock               held by the process that works on the study; left behind, it means nothing
+base/                    what is measured of the base model, once
+trials/0000/ …           request.json, result.json, model.safetensors, model.json, log.txt of each trial
+tests/base, tests/0000 … the same for the final evaluations on the test pool
+```
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from catransformers.errors import CatransformersError
+
+
+class StudyBusyError(CatransformersError):
+    """Another process works on the same study."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDirectory:
+    """The files of a study below `root`."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        """The resolved study file."""
+        return self.root / "study.toml"
+
+    @property
+    def database(self) -> Path:
+        """The store."""
+        return self.root / "study.db"
+
+    @property
+    def base(self) -> Path:
+        """The folder of the base model's measurements."""
+        return self.root / "base"
+
+    def trial(self, number: int) -> Path:
+        """The folder of a trial."""
+        return self.root / "trials" / f"{number:04d}"
+
+    def test(self, subject: int | None) -> Path:
+        """The folder of a final evaluation: of a trial's model, or of the base model (None)."""
+        return self.root / "tests" / ("base" if subject is None else f"{subject:04d}")
+
+    def checkpoint(self, number: int) -> Path:
+        """The fine-tuned model of a trial."""
+        return self.trial(number) / "model.safetensors"
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only writer. The operating system frees the lock when the process ends, however it ends.
+
+        Raises:
+            StudyBusyError: if another process holds it.
+        """
+        path = self.root / "study.lock"
+        with path.open("a+b") as file:
+            if not _try_lock(file.fileno()):
+                raise StudyBusyError(
+                    f"{self.root}: another process is working on this study; wait for it, stop it, or use another "
+                    "folder (--out)"
+                )
+            yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    """Take an exclusive lock of the whole file if it is free; closing the file gives it back."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt  # noqa: PLC0415
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl  # noqa: PLC0415
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put a text file in its place at once: whoever looks sees the old one or the new one, also after a power cut."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    if sys.platform != "win32":
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,114 @@
+"""What a study remembers, as plain records. Numbers that are not finite are refused where a record is made."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from catransformers.errors import IntegrityError
+
+Status = Literal["complete", "failed"]
+Pool = Literal["validation", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecord:
+    """Which model a trial was to try, and why; written before the trial starts.
+
+    Args:
+        number: of the trial, from 0.
+        dimensions: of the model, by name.
+        origin: what chose it.
+        reason: the numbers behind the choice.
+    """
+
+    number: int
+    dimensions: Mapping[str, int]
+    origin: str
+    reason: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        finite(f"proposal {self.number}", self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRecord:
+    """What came of a trial.
+
+    Args:
+        number: of the trial, from 0.
+        dimensions: of the model.
+        status: `complete`, or `failed` (then `error` says why and accuracy is None).
+        accuracy: of the fine-tuned model on the validation pool, 0 … 1.
+        accuracy_se: its standard error.
+        metrics: further numbers by name.
+        parameters: of the model.
+        macs: of one inference.
+        seconds: that the trial took.
+        error: why it failed; empty otherwise.
+        proposal: why the model was tried.
+    """
+
+    number: int
+    dimensions: Mapping[str, int]
+    status: Status
+    accuracy: float | None
+    accuracy_se: float | None
+    metrics: Mapping[str, float]
+    parameters: int
+    macs: int
+    seconds: float
+    error: str
+    proposal: ProposalRecord
+
+    def __post_init__(self) -> None:
+        name = f"trial {self.number}"
+        finite(name, {"accuracy": self.accuracy, "accuracy_se": self.accuracy_se, "seconds": self.seconds})
+        finite(name, self.metrics)
+        if (self.status == "complete") != (self.accuracy is not None):
+            raise IntegrityError(f"{name} is {self.status} with accuracy {self.accuracy}")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationRecord:
+    """An evaluation beside the trials': of the base model, or of a trial's model on the test pool.
+
+    Args:
+        subject: number of the trial; None is the base model as it came.
+        pool: which pool.
+        accuracy: 0 … 1.
+        standard_error: of the accuracy.
+        difference: accuracy less the base model's on the same pool, pair by pair; None for the base itself.
+        difference_se: standard error of the difference.
+        metrics: further numbers by name.
+    """
+
+    subject: int | None
+    pool: Pool
+    accuracy: float
+    standard_error: float
+    difference: float | None = None
+    difference_se: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        numbers = {
+            "accuracy": self.accuracy,
+            "standard_error": self.standard_error,
+            "difference": self.difference,
+            "difference_se": self.difference_se,
+        }
+        finite(f"{self.pool} evaluation of {self.subject}", {**numbers, **self.metrics})
+
+
+def finite(what: str, numbers: Mapping[str, float | None]) -> None:
+    """Refuse numbers that are not finite.
+
+    Raises:
+        IntegrityError: naming every one that is not.
+    """
+    wrong = [name for name, value in numbers.items() if value is not None and not math.isfinite(value)]
+    if wrong:
+        raise IntegrityError(f"{what}: not a finite number: {', '.join(sorted(wrong))}")

@@ -1,0 +1,233 @@
+"""The memory of a study: one SQLite file. What was committed survives `kill -9` and a power cut.
+
+Write-ahead log with `synchronous = FULL`: a commit returns when it is on disk, and readers (a report, a status) see
+the last commit while a search writes. The schema has a version (`user_version`); older files are brought up step by
+step when opened, newer ones are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from catransformers.errors import IntegrityError
+from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
+
+#: One script a schema version, in order; a file of version k still needs those from k on. Never edit, only append.
+MIGRATIONS = (
+    """
+    CREATE TABLE proposals (
+        number INTEGER PRIMARY KEY CHECK (number >= 0),
+        dimensions TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE trials (
+        number INTEGER PRIMARY KEY REFERENCES proposals (number),
+        status TEXT NOT NULL CHECK (status IN ('complete', 'failed')),
+        accuracy REAL CHECK ((status = 'complete') = (accuracy IS NOT NULL)),
+        accuracy_se REAL,
+        metrics TEXT NOT NULL,
+        parameters INTEGER NOT NULL,
+        macs INTEGER NOT NULL,
+        seconds REAL NOT NULL,
+        error TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE evaluations (
+        subject INTEGER NOT NULL CHECK (subject >= -1),
+        pool TEXT NOT NULL CHECK (pool IN ('validation', 'test')),
+        accuracy REAL NOT NULL,
+        standard_error REAL NOT NULL,
+        difference REAL,
+        difference_se REAL,
+        metrics TEXT NOT NULL,
+        PRIMARY KEY (subject, pool)
+    ) STRICT;
+    """,
+)
+
+BASE = -1  # the base model's `subject` in the table of evaluations
+BUSY_TIMEOUT_S = 30.0
+
+
+class Store:
+    """An open study file; use it in a `with` statement or close it.
+
+    Args:
+        path: of the file.
+        mode: `create` makes it where there is none, `write` and `read` want it to be there.
+
+    Raises:
+        IntegrityError: if the file is missing, no study, damaged, or of a newer version of this package.
+    """
+
+    def __init__(self, path: Path, mode: Literal["create", "write", "read"] = "read") -> None:
+        self.path = path
+        if mode != "create" and not path.is_file():
+            raise IntegrityError(f"{path}: there is no study here")
+        try:
+            # Transactions are explicit: `isolation_level=None` leaves them to us.
+            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            self._connection.execute("PRAGMA foreign_keys = ON")
+            if mode == "read":
+                self._connection.execute("PRAGMA query_only = ON")
+            else:
+                self._connection.execute("PRAGMA journal_mode = WAL")
+                self._connection.execute("PRAGMA synchronous = FULL")
+            self._migrate(write=mode != "read")
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"{path}: cannot be used as a study: {error}") from error
+
+    def _migrate(self, *, write: bool) -> None:
+        version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+        if version > len(MIGRATIONS):
+            raise IntegrityError(
+                f"{self.path}: has schema version {version}, this package knows up to {len(MIGRATIONS)}; "
+                "update catransformers"
+            )
+        if version == len(MIGRATIONS):
+            return
+        if not write:
+            raise IntegrityError(f"{self.path}: has the older schema version {version}; resume the study to update it")
+        steps = "".join(MIGRATIONS[version:])
+        self._connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def add_proposal(self, record: ProposalRecord) -> None:
+        """Commit what a trial is about to try.
+
+        Raises:
+            IntegrityError: if the trial has a proposal already.
+        """
+        self._write(
+            "INSERT INTO proposals (number, dimensions, origin, reason) VALUES (?, ?, ?, ?)",
+            (record.number, _text(record.dimensions), record.origin, _text(record.reason)),
+        )
+
+    def add_trial(self, record: TrialRecord) -> None:
+        """Commit what came of a trial.
+
+        Raises:
+            IntegrityError: if the trial is there already or was never proposed.
+        """
+        self._write(
+            "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                record.number,
+                record.status,
+                record.accuracy,
+                record.accuracy_se,
+                _text(record.metrics),
+                record.parameters,
+                record.macs,
+                record.seconds,
+                record.error,
+            ),
+        )
+
+    def add_evaluation(self, record: EvaluationRecord) -> None:
+        """Commit an evaluation beside the trials'.
+
+        Raises:
+            IntegrityError: if this model was evaluated on this pool before.
+        """
+        self._write(
+            "INSERT INTO evaluations (subject, pool, accuracy, standard_error, difference, difference_se, metrics) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                BASE if record.subject is None else record.subject,
+                record.pool,
+                record.accuracy,
+                record.standard_error,
+                record.difference,
+                record.difference_se,
+                _text(record.metrics),
+            ),
+        )
+
+    def proposals(self) -> list[ProposalRecord]:
+        """All proposals by number, of finished trials and others."""
+        rows = self._read("SELECT number, dimensions, origin, reason FROM proposals ORDER BY number")
+        return [ProposalRecord(number, _data(values), origin, _data(why)) for number, values, origin, why in rows]
+
+    def trials(self) -> list[TrialRecord]:
+        """All finished trials by number."""
+        proposals = {proposal.number: proposal for proposal in self.proposals()}
+        rows = self._read(
+            "SELECT number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error "
+            "FROM trials ORDER BY number"
+        )
+        return [
+            TrialRecord(
+                number=number,
+                dimensions=proposals[number].dimensions,
+                status=status,
+                accuracy=accuracy,
+                accuracy_se=error_bar,
+                metrics=_data(metrics),
+                parameters=parameters,
+                macs=macs,
+                seconds=seconds,
+                error=error,
+                proposal=proposals[number],
+            )
+            for number, status, accuracy, error_bar, metrics, parameters, macs, seconds, error in rows
+        ]
+
+    def evaluations(self) -> list[EvaluationRecord]:
+        """All evaluations beside the trials', the base model's first."""
+        rows = self._read(
+            "SELECT subject, pool, accuracy, standard_error, difference, difference_se, metrics "
+            "FROM evaluations ORDER BY subject, pool"
+        )
+        return [
+            EvaluationRecord(
+                subject=None if subject == BASE else subject,
+                pool=pool,
+                accuracy=accuracy,
+                standard_error=error_bar,
+                difference=difference,
+                difference_se=difference_se,
+                metrics=_data(metrics),
+            )
+            for subject, pool, accuracy, error_bar, difference, difference_se, metrics in rows
+        ]
+
+    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            self._connection.execute(statement, values)  # one statement is one transaction
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"{self.path}: not stored: {error}") from error
+
+    def _read(self, statement: str) -> list[Any]:
+        try:
+            return self._connection.execute(statement).fetchall()
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"{self.path}: cannot be read: {error}") from error
+
+
+def _text(data: Mapping[str, Any]) -> str:
+    return json.dumps(dict(data), allow_nan=False, sort_keys=False)
+
+
+def _data(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise IntegrityError(f"a stored record is no object: {text[:40]}")
+    return value

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from made_up_studies import MACHINES, SummaryOf, made_up_cost
+
+from catransformers.reports import narrative
+from catransformers.reports.summary import Design, Score, StudySummary, choose_headline
+from catransformers.reports.wording import breakable
+
+
+def design(like: Design, name: str, scale: float, loss: float) -> Design:
+    return replace(
+        like,
+        name=name,
+        trial=1,
+        cost=made_up_cost(scale, MACHINES[0]),
+        validation_loss=Score(loss, 0.01),
+        test_loss=None,
+    )
+
+
+def test_the_headline_is_the_cheapest_within_the_allowed_loss(summary: StudySummary) -> None:
+    base = summary.base
+    front = tuple(design(base, n, s, loss) for n, s, loss in [("1", 0.3, 0.2), ("2", 0.5, 0.029), ("3", 0.8, 0.001)])
+    assert choose_headline(front, base) == 1
+
+
+def test_the_headline_falls_back_to_the_least_loss(summary: StudySummary) -> None:
+    base = summary.base
+    front = tuple(design(base, n, s, loss) for n, s, loss in [("1", 0.3, 0.2), ("2", 0.5, 0.1)])
+    assert choose_headline(front, base) == 1
+
+
+def test_no_headline_when_nothing_is_cheaper_than_the_base(summary: StudySummary) -> None:
+    base = summary.base
+    assert choose_headline((design(base, "1", 1.0, 0.0),), base) is None
+    assert choose_headline((), base) is None
+
+
+def test_the_test_set_has_no_say_in_the_headline(summary: StudySummary) -> None:
+    better = tuple(replace(d, test_loss=Score(0.0, 0.01)) for d in summary.front)
+    assert choose_headline(better, summary.base) == summary.headline
+
+
+def test_counts_and_time_left(summary_of: SummaryOf) -> None:
+    part = summary_of(9, tested=False, failing=(3,))
+    assert (part.planned, part.left, part.failed, part.searched, part.finished) == (40, 31, 1, False, False)
+    mean = sum(trial.seconds for trial in part.trials) / 9
+    assert part.seconds_left == pytest.approx(16 * mean)  # 31 trials by 2 workers: 16 rounds
+    assert summary_of(0, tested=False).seconds_left is None
+    assert summary_of(40, tested=False).searched
+    assert not summary_of(40, tested=False).finished
+
+
+def test_kept_is_the_mean_over_the_front_in_rising_order(summary: StudySummary) -> None:
+    kept = summary.kept
+    assert list(kept.values()) == sorted(kept.values())
+    mean = sum(d.dimensions["vision.layers"] / 6 for d in summary.front) / len(summary.front)
+    assert kept["vision.layers"] == pytest.approx(mean)
+
+
+def with_best(summary: StudySummary, cost: float, loss: Score) -> StudySummary:
+    """The study with base 1 kg and a headline design of `cost` kg."""
+    position = summary.headline
+    assert position is not None
+    front = list(summary.front)
+    old = front[position]
+    front[position] = replace(old, cost=replace(old.cost, objective=cost), test_loss=loss)
+    base = replace(summary.base, cost=replace(summary.base.cost, objective=1.0))
+    return replace(summary, base=base, front=tuple(front))
+
+
+def test_the_headline_in_words(summary: StudySummary) -> None:
+    text = breakable(narrative.headline(with_best(summary, 0.69, Score(0.021, 0.008))))
+    name = summary.front[summary.headline or 0].name
+    assert text == (
+        f"Design {name} emits 31 % less carbon than the unpruned base on its own best accelerator "
+        "(690 g CO₂e against 1.00 kg CO₂e), at an accuracy loss of 2.1 ± 0.8 points of recall@1 on the test set."
+    )
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (Score(0.004, 0.008), "at no measurable loss of accuracy (0.4 ± 0.8 points of recall@1)"),
+        (Score(-0.02, 0.008), "and is more accurate by 2.0 ± 0.8 points of recall@1"),
+    ],
+)
+def test_small_and_negative_losses(summary: StudySummary, loss: Score, words: str) -> None:
+    assert words in breakable(narrative.headline(with_best(summary, 0.69, loss)))
+
+
+def test_the_attribution_adds_up(summary: StudySummary) -> None:
+    start, hardware, pruning, both = narrative.attribution(summary)
+    assert hardware.against_fastest == pytest.approx(1 - hardware.cost / start.cost)
+    assert pruning.against_best == pytest.approx(1 - pruning.cost / hardware.cost)
+    assert both.against_best == pytest.approx(1 - both.cost / summary.base.cost.objective)
+    assert (start.against_best, hardware.against_best) == (None, None)
+    assert (
+        "Hardware alone: choosing the base's accelerator for carbon instead of speed"
+        in narrative.attribution_sentence(summary)
+    )
+
+
+def test_a_study_without_a_saving_says_so(summary_of: SummaryOf) -> None:
+    alone = summary_of(1, failing=())
+    assert alone.best is None
+    assert "No design found so far has less carbon" in narrative.headline(alone)
+    assert narrative.attribution(alone) == ()
+    assert narrative.headline(summary_of(0, tested=False)) == "No trial has been completed yet."
+
+
+def test_an_unfinished_study_says_so(summary_of: SummaryOf) -> None:
+    assert "9 of 40 trials" in narrative.unfinished(summary_of(9, tested=False))
+    assert "test set has not been used" in narrative.unfinished(summary_of(40, tested=False))
+    assert narrative.unfinished(summary_of(40)) == ""
+
+
+def test_doubts_name_what_is_wrong_with_this_study(summary: StudySummary) -> None:
+    assert any("1 trial failed" in line for line in narrative.doubts(summary))
+    assert any("scenario (always-on)" in line for line in narrative.doubts(summary))
+    assert "breaks a limit" in narrative.doubts(replace(summary, base_feasible=False))[0]

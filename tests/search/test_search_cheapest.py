@@ -1,0 +1,174 @@
+"""The cheapest accelerator of every model, against brute force over all designs, to the last bit."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from catransformers.search.cheapest import EncoderCosts, Silicon, cheapest, demand_bytes, undominated
+from catransformers.search.designs import designs, shortfall
+from catransformers.search.problem import Limits
+
+QUANTITIES = ("carbon", "latency", "energy", "area")
+
+
+def random_encoder(rng, accelerators, coarse):
+    """Costs with no structure at all; `coarse` numbers make ties and dominance frequent."""
+    shapes, stems = int(rng.integers(1, 4)), int(rng.integers(1, 3))
+
+    def costs(rows):
+        values = rng.integers(1, 4, (2, rows, accelerators)) if coarse else rng.random((2, rows, accelerators))
+        # Some accelerators are worse copies of others: there is something to prune.
+        values = values.astype(float)
+        for a in range(1, accelerators):
+            if rng.random() < 0.5:
+                values[:, :, a] = values[:, :, a - 1] * rng.choice([1.0, 1.25])
+        return values
+
+    variants = list(product(range(1, 4), range(shapes), range(stems)))
+    layers, shape, stem = (np.array(column) for column in zip(*variants, strict=True))
+    return EncoderCosts(
+        layer_latency_s=costs(shapes),
+        layer_energy_j=costs(shapes),
+        stem_latency_s=costs(stems),
+        stem_energy_j=costs(stems),
+        layers=layers,
+        shape=shape,
+        stem=stem,
+        weight_bytes=layers * (10 + 5 * shape) + stem,
+        activation_bytes=rng.integers(1, 30, len(variants)),
+    )
+
+
+def random_case(seed):
+    rng = np.random.default_rng(seed)
+    accelerators, coarse = int(rng.integers(1, 14)), bool(rng.random() < 0.5)
+    vision, text = (random_encoder(rng, accelerators, coarse) for _ in range(2))
+    area = rng.integers(1, 4, accelerators).astype(float)
+    capacity = rng.choice([10.0, 60.0, 90.0, 1000.0], accelerators)
+    embodied = np.stack([area + rng.random(), area])
+    return rng, vision, text, Silicon(area, capacity, embodied, float(rng.random() * 2))
+
+
+def brute_force(vision, text, silicon, quantity, limits, texts):
+    least, winner = [], []
+    for v, t in product(range(len(vision.layers)), range(len(text.layers))):
+        found = designs((vision, v), (text, t), silicon, Limits(**limits), texts_per_image=texts, parameters=1)
+        best = found.best(quantity)
+        least.append(np.inf if best is None else found.quantity(quantity)[best])
+        winner.append(best)
+    return np.array(least), winner
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(QUANTITIES), st.sets(st.sampled_from(QUANTITIES)))
+def test_equals_brute_force(seed, quantity, limited):
+    rng, vision, text, silicon = random_case(seed)
+    texts = float(rng.choice([1.0, 0.5, 3.0]))
+    one = designs((vision, 0), (text, 0), silicon, Limits(), texts_per_image=texts, parameters=1)
+    limits = {name: float(np.quantile(one.quantity(name), rng.random()) * rng.choice([1, 2])) for name in limited}
+    least, winner = cheapest(vision, text, silicon, quantity, limits, texts_per_image=texts)
+    expected, chosen = brute_force(vision, text, silicon, quantity, limits, texts)
+    assert np.array_equal(least, expected)
+    for model, (mine, other) in enumerate(zip(winner, chosen, strict=True)):
+        assert (mine == -1) == (other is None)
+        if other is not None:  # equal designs may differ in what nobody asked for
+            v, t = divmod(model, len(text.layers))
+            found = designs((vision, v), (text, t), silicon, Limits(**limits), texts_per_image=texts, parameters=1)
+            assert found.within[mine]
+            assert found.quantity(quantity)[mine] == expected[model]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_pruning_keeps_every_possible_winner_whatever_the_chunks(seed):
+    _, vision, text, silicon = random_case(seed)
+    everything = np.arange(silicon.area_m2.size)
+    for quantity in QUANTITIES:
+        kept, _ = cheapest(vision, text, silicon, quantity, {"latency": 9.0})
+        every, _ = cheapest(vision, text, silicon, quantity, {"latency": 9.0}, chosen=everything)
+        assert np.array_equal(kept, every)
+
+
+def test_of_equal_accelerators_exactly_one_stays():
+    _, vision, text, silicon = random_case(7)
+
+    def repeated(values):
+        return np.repeat(values[..., :1], 5, axis=-1)
+
+    names = ("layer_latency_s", "layer_energy_j", "stem_latency_s", "stem_energy_j")
+    vision, text = (
+        EncoderCosts(**{**e.__dict__, **{name: repeated(getattr(e, name)) for name in names}}) for e in (vision, text)
+    )
+    silicon = Silicon(repeated(silicon.area_m2), repeated(silicon.capacity_bytes), repeated(silicon.embodied_kg), 1.0)
+    assert list(undominated(vision, text, silicon, QUANTITIES)) == [0]
+
+
+def test_a_strictly_worse_accelerator_goes_and_a_trade_off_stays():
+    ones = np.ones((2, 1, 3))
+    energy, latency = ones * [1.0, 2.0, 2.0], ones * [2.0, 1.0, 2.0]
+    encoder = EncoderCosts(
+        layer_latency_s=latency,
+        layer_energy_j=energy,
+        stem_latency_s=latency,
+        stem_energy_j=energy,
+        layers=np.array([1, 2]),
+        shape=np.array([0, 0]),
+        stem=np.array([0, 0]),
+        weight_bytes=np.array([10, 20]),
+        activation_bytes=np.array([1, 1]),
+    )
+    silicon = Silicon(np.ones(3), np.full(3, 1e9), np.ones((2, 3)), 1.0)
+    assert list(undominated(encoder, encoder, silicon, ["carbon", "latency"])) == [0, 1]
+    assert list(undominated(encoder, encoder, silicon, ["carbon"])) == [0]  # only what the study asks for counts
+
+
+def test_a_larger_buffer_can_be_worth_its_carbon():
+    """The second accelerator is worse in everything but its buffer, which saves the DRAM."""
+    encoder = EncoderCosts(
+        layer_latency_s=np.ones((2, 1, 2)),
+        layer_energy_j=np.ones((2, 1, 2)) * [1.0, 1.1],
+        stem_latency_s=np.ones((2, 1, 2)),
+        stem_energy_j=np.ones((2, 1, 2)),
+        layers=np.array([1, 4]),
+        shape=np.array([0, 0]),
+        stem=np.array([0, 0]),
+        weight_bytes=np.array([10, 40]),
+        activation_bytes=np.array([1, 1]),
+    )
+    silicon = Silicon(np.array([1.0, 2.0]), np.array([30.0, 100.0]), np.array([[6.0, 7.0], [1.0, 2.0]]), 1.0)
+    _, winner = cheapest(encoder, encoder, silicon, "carbon", {})
+    assert demand_bytes(encoder, encoder).ravel().tolist() == [21, 51, 51, 81]
+    assert winner.tolist() == [0, 1, 1, 1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_a_shortfall_names_a_limit_that_is_really_missed(seed):
+    rng, vision, text, silicon = random_case(seed)
+    free = designs((vision, 0), (text, 0), silicon, Limits(), texts_per_image=1.0, parameters=10)
+    limits = Limits(
+        latency=float(np.median(free.latency_s) * rng.choice([0.2, 1, 3])),
+        energy=float(np.median(free.energy_j) * rng.choice([0.2, 1, 3])),
+    )
+    found = designs((vision, 0), (text, 0), silicon, limits, texts_per_image=1.0, parameters=10)
+    missed = shortfall(found, limits)
+    assert (missed is None) == bool(found.within.any())
+    if missed is not None:
+        assert missed.demand > missed.bound
+        error = missed.error("the model")
+        assert error.gap > 0
+        assert f"max_{missed.quantity}_m" in str(error)
+
+
+def test_too_many_parameters_is_said_before_anything_else():
+    _, vision, text, silicon = random_case(3)
+    limits = Limits(latency=1e-9, parameters=9)
+    found = designs((vision, 0), (text, 0), silicon, limits, texts_per_image=1.0, parameters=10)
+    missed = shortfall(found, limits)
+    assert missed is not None
+    assert (missed.quantity, missed.demand, missed.bound) == ("parameters", 10, 9)
+    with pytest.raises(Exception, match="10 parameters, the limit is 9"):
+        raise missed.error("the model")
