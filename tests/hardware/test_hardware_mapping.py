@@ -159,6 +159,9 @@ MACHINES = [
     (2, 8, 2, 0.25, 16, 1 / 16),
     (4, 8, 8, 0.25, 64, 1 / 16),
     (1, 16, 16, 0.25, 16, 1 / 16),
+    (2, 2, 3, 0.25, 16, 1 / 16),
+    (1, 3, 4, 0.25, 8, 1 / 16),
+    (1, 6, 5, 0.5, 4, 1 / 16),
 ]
 CASES = [(*SHAPES[i % len(SHAPES)], Accelerator(*values)) for i, values in enumerate(MACHINES)]
 
@@ -189,20 +192,21 @@ def test_a_walk_of_the_loops_moves_what_the_mapping_says(m, k, n, accelerator):
     found = map_gemm(m, k, n, accelerator, DEFAULT, "energy")
     size, tile = {"m": m, "k": k, "n": n}, dict(zip("mkn", found.tile, strict=True))
     counts = {d: len(parts(size[d], tile[d])) for d in "mkn"}
+    if math.prod(counts.values()) > 3_000:
+        return  # too long a walk
     best = math.inf
     for order in itertools.permutations("mkn"):
         if counts["k"] > 1 and order[-1] != "k":
             continue  # partial sums would leave the buffer
         moved, held = 0, {"A": None, "B": None}
-        for index in itertools.islice(itertools.product(*(range(counts[d]) for d in order)), 20_000):
+        for index in itertools.product(*(range(counts[d]) for d in order)):
             at = dict(zip(order, index, strict=True))
             for tensor, (i, j) in {"A": ("m", "k"), "B": ("k", "n")}.items():
                 if held[tensor] != (at[i], at[j]):
                     held[tensor] = at[i], at[j]
                     moved += min(tile[i], size[i] - at[i] * tile[i]) * min(tile[j], size[j] - at[j] * tile[j])
         best = min(best, moved)
-    if math.prod(counts.values()) <= 20_000:
-        assert found.accesses["refill_bytes"] == best
+    assert found.accesses["refill_bytes"] == best
 
 
 # --- Laws -----------------------------------------------------------------------------------------------------------
@@ -227,7 +231,7 @@ def test_no_mapping_beats_its_rooflines(m, k, n, parallel, accelerator, objectiv
     floor += found.accesses["dram_bytes"] * DEFAULT.dram.energy_j_per_byte
     floor += found.latency_s * leakage_w(AcceleratorTable.of([accelerator]), DEFAULT)[0]
     assert found.energy_j >= floor * (1 - 1e-12)
-    assert sum(found.energy.values()) == pytest.approx(found.energy_j, rel=1e-9)
+    assert sum(found.energy_split_j.values()) == pytest.approx(found.energy_j, rel=1e-9)
 
 
 @given(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import pytest
 import torch
 
 from catransformers.errors import InputError
 from catransformers.models.clip import Clip
+from catransformers.models.torchvision_compat import declare_operators
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
@@ -32,26 +35,11 @@ def inputs(spec: ClipSpec, batch: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     return images, tokens
 
 
-def define_torchvision_operators() -> None:
-    """Let a torchvision that was built for another torch be imported: declare the operators that it looks for."""
-    try:
-        import torchvision  # noqa: F401
-    except RuntimeError:
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for name in ("nms", "qnms"):
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        KEEP.append(library)
-    except ImportError:
-        pass
-
-
-KEEP: list[torch.library.Library] = []
-
-
 def reference(spec: ClipSpec) -> torch.nn.Module:
     """open_clip's own CLIP of this (unpruned) spec, with random weights, biases too."""
-    define_torchvision_operators()
-    pytest.importorskip("open_clip", reason="the extra 'clip' is not installed")
+    if importlib.util.find_spec("open_clip") is None:
+        pytest.skip("the extra 'clip' is not installed")
+    declare_operators()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     torch.manual_seed(0)

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from made_up_studies import MACHINES, SummaryOf, made_up_cost
 
-from catransformers.reports import narrative
+from catransformers.carbon.scenario import scenario_from_mapping
+from catransformers.reports import assumptions, narrative
 from catransformers.reports.summary import Design, Score, StudySummary, choose_headline
 from catransformers.reports.wording import breakable
 
@@ -104,6 +105,13 @@ def test_the_attribution_adds_up(summary: StudySummary) -> None:
     )
 
 
+def test_the_base_with_the_same_fine_tune_is_told(summary: StudySummary) -> None:
+    tuned = replace(summary, tuned_test=Score(0.713, 0.014), tuned_validation=Score(0.9, 0.014))
+    text = breakable(narrative.accuracies(tuned))
+    assert "With the fine-tune that every pruned model gets, the base has 71.3 ± 1.4 %." in text
+    assert "fine-tune" not in narrative.accuracies(summary)
+
+
 def test_a_study_without_a_saving_says_so(summary_of: SummaryOf) -> None:
     alone = summary_of(1, failing=())
     assert alone.best is None
@@ -122,3 +130,14 @@ def test_doubts_name_what_is_wrong_with_this_study(summary: StudySummary) -> Non
     assert any("1 trial failed" in line for line in narrative.doubts(summary))
     assert any("scenario (always-on)" in line for line in narrative.doubts(summary))
     assert "breaks a limit" in narrative.doubts(replace(summary, base_feasible=False))[0]
+
+
+def test_every_assumption_is_told() -> None:
+    scenario = scenario_from_mapping("default", {"use_intensity_change_per_year": -0.05, "pue": 1.2}, "test")
+    rows = {what: breakable(f"{value} {note}") for what, value, note in assumptions.assumptions(scenario)}
+    assert list(rows)[5:7] == ["Electricity in use", "Grid of use changes by"]
+    assert "\N{MINUS SIGN}5.0 % a year" in rows["Grid of use changes by"]
+    assert rows["Power usage effectiveness"].startswith("1.2")
+    assert "basis: unstated" in rows["Electricity in use"]
+    assert "source:" in rows["Electricity of the fab"]
+    assert "runs one inference a second for 3 years (94.6 million in all)" in assumptions.sentence(scenario)

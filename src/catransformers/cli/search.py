@@ -70,7 +70,7 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
 
     folder = out or Path("runs") / config.name
     with _Watcher() as watcher:
-        results = run_study(config, folder, listen=watcher)
+        results = run_study(config, folder, where=where, listen=watcher)
     show_report(write_report(results, None))
 
 
@@ -86,16 +86,15 @@ class _Watcher:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
             console=self._console,
             disable=not self._console.is_terminal,
         )
         self._task: TaskID | None = None
         self._total = 0
-        self._best: dict[str, float] = {}
         self._began = time.monotonic()
 
     def __enter__(self) -> _Watcher:
+        self._say("Checking the study and costing its models on every accelerator (up to a minute the first time) …")
         self._bar.start()
         return self
 
@@ -103,14 +102,15 @@ class _Watcher:
         self._bar.stop()
 
     def _say(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False)
+        self._bar.console.print(text, highlight=False, markup=False)
 
-    def _advance(self, done: int, note: str) -> None:
+    def _advance(self, done: int) -> None:
         if self._task is not None:
-            self._bar.update(self._task, completed=done, note=note)
+            self._bar.update(self._task, completed=done)
 
     def __call__(self, event: Event) -> None:
         from catransformers.execution import events  # noqa: PLC0415
+        from catransformers.reports.wording import score  # noqa: PLC0415
 
         match event:
             case events.StudyOpened():
@@ -120,27 +120,30 @@ class _Watcher:
                     f"{event.models:,} models ({event.feasible_models:,} within the limits) × {event.accelerators:,}"
                     f" accelerators, costed exactly; {event.trials} trials{left}."
                 )
-                self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished, note="")
+                self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished)
             case events.BaseMeasured():
-                score = event.evaluation
-                self._say(f"Base model on validation data: {score.accuracy:.1%} ± {score.standard_error:.1%}")
+                base = event.evaluation
+                self._say(f"Base model: {score(base.accuracy, base.standard_error)} % on validation data.")
             case events.TrialFinished():
                 self._trial(event)
             case events.TestStarted():
                 self._say(f"Search done. {event.models} models meet the test data, once.")
-                self._task = self._bar.add_task("test", total=event.models, note="")
+                self._task = self._bar.add_task("test", total=event.models)
                 self._total = 0
             case events.TestFinished():
                 self._total += 1
-                self._advance(self._total, "")
+                self._advance(self._total)
 
     def _trial(self, event: events.TrialFinished) -> None:
+        from catransformers.reports.wording import compact, score  # noqa: PLC0415
+
         trial = event.trial
-        outcome = f"accuracy {trial.accuracy:.1%}" if trial.accuracy is not None else f"failed: {trial.error}"
-        kept = ", ".join(f"{name} {value}" for name, value in trial.dimensions.items())
-        elapsed = time.monotonic() - self._began
+        if trial.accuracy is None:
+            outcome = f"failed: {trial.error}"
+        else:
+            outcome = f"{score(trial.accuracy, trial.accuracy_se)} %"
         self._say(
-            f"[{event.finished:>3}/{self._total}] trial {trial.number:>3}  {outcome}  {trial.parameters:,} parameters"
-            f"  ({trial.proposal.origin}; {kept})  {elapsed:.0f} s"
+            f"[{event.finished:>3}/{self._total}] {time.monotonic() - self._began:4.0f} s  trial {trial.number:<3}"
+            f"  {outcome:>12}  {trial.parameters:>11,} parameters  {compact(trial.dimensions)}  ({trial.proposal.origin})"
         )
-        self._advance(event.finished, "")
+        self._advance(event.finished)

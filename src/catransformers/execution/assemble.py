@@ -147,7 +147,9 @@ def _check_learning(config: StudyConfig, *, look_at_base: bool) -> list[Problem]
         problems += _names_of_task(config)
         return problems
     task: Any = _try(problems, lambda: open_task(config.accuracy, base))
-    if task is not None and hasattr(task, "check"):
+    if task is None:
+        problems += _names_of_task(config)
+    elif hasattr(task, "check"):
         _try(problems, task.check)
     return problems
 

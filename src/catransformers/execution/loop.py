@@ -30,7 +30,7 @@ from catransformers.execution.finish import evaluation_of, finish
 from catransformers.execution.jobs import Done, Jobs, failed
 from catransformers.execution.local import Executor, LocalExecutor
 from catransformers.execution.messages import request_of
-from catransformers.execution.opening import open_study
+from catransformers.execution.opening import keep_origin, open_study, origin_of
 from catransformers.execution.results import StudyResults
 from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
@@ -43,13 +43,19 @@ from catransformers.workloads import clip
 
 
 def run_study(
-    config: StudyConfig, out: Path, *, listen: Listener = silent, executor: Executor | None = None
+    config: StudyConfig,
+    out: Path,
+    *,
+    where: str = "",
+    listen: Listener = silent,
+    executor: Executor | None = None,
 ) -> StudyResults:
     """Run a study in the folder `out`, or go on with the one that is there.
 
     Args:
         config: the study.
         out: its folder; made if need be.
+        where: what to call the study file in messages.
         listen: told what happens.
         executor: who does the work; processes on this machine by default.
 
@@ -65,10 +71,11 @@ def run_study(
     """
     directory = StudyDirectory(out)
     if not directory.config.is_file():
-        problems = check(config)  # a study that is there was checked when it began
+        problems = check(config, where)  # a study that is there was checked when it began
         if problems:
             raise InputError(problems)
     costs = assemble(config)
+    origin = origin_of(config)
     chooser = strategy(config.search.strategy, costs.problem(), config.search.seed)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -78,6 +85,7 @@ def run_study(
         open_study(config, directory)
         jobs = Jobs(executor or LocalExecutor(config.execution.threads_per_worker))
         with Store(directory.database, "create") as store:
+            keep_origin(store, origin)
             try:
                 _open(config, costs, directory, store, jobs, listen)
                 _search(config, costs.space, directory, store, jobs, chooser, listen)

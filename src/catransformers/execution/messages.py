@@ -11,12 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from catransformers.config import AccuracySection, ModelSection, StudyConfig
 from catransformers.errors import IntegrityError
 from catransformers.study.directory import write_whole
 from catransformers.study.records import finite
+
+if TYPE_CHECKING:
+    from catransformers.config import AccuracySection, ModelSection, StudyConfig
 
 Job = Literal["base", "trial", "test"]
 
@@ -56,11 +58,15 @@ class Request:
     @property
     def model_section(self) -> ModelSection:
         """The study's section on the model."""
+        from catransformers.config import ModelSection  # noqa: PLC0415 - a worker that needs it imports more anyway
+
         return ModelSection.model_validate_json(json.dumps(self.model))
 
     @property
     def accuracy_section(self) -> AccuracySection:
         """The study's section on accuracy."""
+        from catransformers.config import AccuracySection  # noqa: PLC0415
+
         return AccuracySection.model_validate_json(json.dumps(self.accuracy))
 
     def write(self, folder: Path) -> Path:

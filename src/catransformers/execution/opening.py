@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from catransformers import __version__
 from catransformers.config import StudyConfig, read
 from catransformers.errors import InputError, Problem
+from catransformers.execution.bases import open_base
 from catransformers.study.directory import StudyDirectory, write_whole
 from catransformers.study.store import Store
 
+HINT = "use another folder for another study"
 OURS = {"study.lock"}  # files that an opening that was cut off may have left
 
 
@@ -34,6 +40,43 @@ def open_study(config: StudyConfig, directory: StudyDirectory) -> None:
         write_whole(directory.config, text)
 
 
+def origin_of(config: StudyConfig) -> dict[str, str]:
+    """What the study's trials are made from, by name: hashes of the base model's weights and of the user's data file.
+
+    Raises:
+        InputError: if the base model or the data cannot be read.
+    """
+    base = open_base(config.model)
+    values = {"base_sha256": base.sha256, "catransformers": __version__}
+    if config.accuracy.data is not None:
+        path = Path(config.accuracy.data).expanduser()
+        try:
+            values["data_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(Problem("accuracy.data", f"{path} cannot be read: {error.strerror}")) from error
+    return values
+
+
+def keep_origin(store: Store, values: Mapping[str, str]) -> None:
+    """Remember what a new study is made from; of an older one, check that it is still the same.
+
+    Raises:
+        InputError: if the base model or the data have changed since the study began.
+    """
+    before = store.origin()
+    if not before:
+        store.add_origin(values)
+        return
+    places = {"base_sha256": ("model.base", "the base model's weights"), "data_sha256": ("accuracy.data", "the data")}
+    changed = [
+        Problem(place, f"{what} are not those that the study began with", hint=HINT)
+        for name, (place, what) in places.items()
+        if before.get(name) != values.get(name)
+    ]
+    if changed:
+        raise InputError(changed)
+
+
 def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
     before, problems = read(directory.config)
     if problems:
@@ -44,7 +87,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         Problem(
             f"{place}: {key}",
             f"was {_shown(old.get(key))} when the study began, is {_shown(new.get(key))} now",
-            hint=f"only {' and '.join(StudyConfig.RESUMABLE)} may change; use another folder for another study",
+            hint=f"only {' and '.join(StudyConfig.RESUMABLE)} may change; {HINT}",
         )
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from catransformers.config import StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.assemble import assemble
@@ -51,8 +53,8 @@ class StudyResults:
 
     @property
     def finished(self) -> bool:
-        """Whether the search has made all its trials."""
-        return len(self.trials) >= self.config.search.trials
+        """Whether the search has made all its trials, or tried every feasible model."""
+        return len(self.trials) >= min(self.config.search.trials, int(np.isfinite(self.costs.cost).sum()))
 
 
 def load_study(root: Path) -> StudyResults:

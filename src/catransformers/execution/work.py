@@ -45,7 +45,8 @@ def do(request: Request, folder: Path) -> Result:
     torch.manual_seed(request.seed)
     job: Mapping[str, Callable[[Request, Path], Result]] = {"base": _base, "trial": _trial, "test": _test}
     result = job[request.job](request, folder)
-    return replace(result, seconds=time.monotonic() - started)
+    metrics = {**result.metrics, "cpu_seconds": time.process_time()}
+    return replace(result, metrics=metrics, seconds=time.monotonic() - started)
 
 
 def _base(request: Request, folder: Path) -> Result:

@@ -63,7 +63,7 @@ class OperatorCost:
     m: int
     k: int
     n: int
-    count: int
+    count: float
     cycles: float
     latency_s: float
     utilization: float
@@ -95,7 +95,7 @@ class GemmMapping:
         tile: m, k, n of the tile in a local buffer.
         cycles, latency_s, energy_j, utilization: cost, and share of the peak.
         bound: the resource that binds.
-        energy: J by part.
+        energy_split_j: J by part.
         accesses: bytes over each boundary, of all cores.
     """
 
@@ -109,7 +109,7 @@ class GemmMapping:
     energy_j: float
     utilization: float
     bound: str
-    energy: dict[str, float]
+    energy_split_j: dict[str, float]
     accesses: dict[str, float]
 
 

@@ -52,7 +52,7 @@ SPACE_NAMES = tuple(SPACES)
 
 def _checked(name: str, values: object) -> tuple[list[Problem], tuple[float, ...]]:
     """The problems of one override, and its values in rising order without repeats."""
-    where = f"hardware.overrides.{name}"
+    where = f"hardware.dimensions.{name}"
     if isinstance(values, int | float) and not isinstance(values, bool):
         values = [values]
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
@@ -105,7 +105,7 @@ def space(
         if attribute not in LIMITS:
             problems.append(
                 Problem(
-                    f"hardware.overrides.{attribute}",
+                    f"hardware.dimensions.{attribute}",
                     "unknown attribute",
                     ", ".join(ATTRIBUTES),
                     nearest(attribute, ATTRIBUTES),
@@ -133,6 +133,6 @@ def space(
             demand=float(tops.min()),
             bound=max_tops,
             unit="TOPS",
-            levers=("raise hardware.max_tops", "smaller cores, pe_x or pe_y in hardware.overrides"),
+            levers=("raise hardware.max_tops", "smaller cores, pe_x or pe_y in hardware.dimensions"),
         )
     return table.select(kept)

@@ -3,9 +3,9 @@
 A buffer that moves W words a cycle is built of `slices` that are accessed together, each `word_bits` wide, so that
 slices × word_bits covers W words; a slice is a stack of as few equal macros (`depth`) as keep up with the clock, one of
 which is accessed. Macros come from a CACTI 7 table (22 nm, 350 K) by interpolation of the logarithms between sizes;
-wires from the macros to the buffer's port (half the side of the buffer) come on top. Of all organisations that can start an
-access each cycle, the one with the least energy × area is taken, of low-standby-power cells where those keep up with
-the clock, else of low-operating-power, else of high-performance cells.
+wires from the macros to the buffer's port (half the side of the buffer) come on top. Of all organisations that can
+start an access each cycle, the one with the least energy × area is taken, of low-standby-power cells where those keep
+up with the clock, else of low-operating-power, else of high-performance cells.
 
 Approximations: one read/write port; a macro below the smallest of the table costs as much as that one; an access is
 pipelined, so that only the cycle time, not the access time, must fit the clock.

@@ -3,7 +3,8 @@
 A product has three dimensions; two of them (1 and 2) lie on the array, the third streams through it. Tile factors are
 imperfect: a dimension D with tiles of t has ⌈D/t⌉ of them and the last is as small as it is. Everything that a tile
 costs falls with the number of tiles, so that for each pair (t1, t2) the longest t3 that fits is the best; it is solved
-for, not searched. Powers of two and ⌈D/i⌉ for small i are the sizes tried on the array's dimensions.
+for, not searched. On the array's dimensions, powers of two (times the odd part of an array's extent) and ⌈D/i⌉ for
+small i are tried; against all sizes this costs less than a percent, and up to 3 % in one of some hundred tiny buffers.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ IntArray = npt.NDArray[np.int64]
 EQUAL_PARTS = 8
 
 
-def tile_sizes(size: int) -> IntArray:
-    """Tile sizes to try along a dimension of `size`, rising, the whole dimension last."""
-    powers = {2**e for e in range(size.bit_length()) if 2**e < size}
+def tile_sizes(size: int, bases: tuple[int, ...] = (1,)) -> IntArray:
+    """Tile sizes to try along a dimension of `size`, rising, the whole dimension last.
+
+    Powers of two times each of `bases`, which are the odd parts of the arrays' extents, so that tiles fill them.
+    """
+    powers = {base * 2**e for base in bases for e in range(size.bit_length()) if base * 2**e < size}
     return np.array(sorted(powers | {-(-size // i) for i in range(1, EQUAL_PARTS + 1)}), dtype=np.int64)
 
 
@@ -119,7 +123,8 @@ def best_tiles(
         whole: whether a tile of one pass over the array has a merit of its own.
     """
     d1, d2, d3 = sizes
-    s1, s2 = tile_sizes(d1), tile_sizes(d2)
+    bases = tuple({1, *(int(e) // (int(e) & -int(e)) for e in extents)})
+    s1, s2 = tile_sizes(d1, bases), tile_sizes(d2, bases)
     n1, n2 = -(-d1 // s1), -(-d2 // s2)
     third = longest_third(sizes, s1[None, :, None], s2[None, None, :], bytes_, partial, capacities[:, None, None])
     fits = third > 0

@@ -40,8 +40,9 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
         (
             "Use",
             f"{_count(scenario.inferences)} inferences",
-            f"{number(scenario.inferences_per_second)} a second, on average over the lifetime",
+            f"{_rate(scenario.inferences_per_second)} a second, on average over the lifetime",
         ),
+        ("Between inferences", "off", "the device takes no power while it waits"),
         ("Texts per image", plain(scenario.texts_per_image), "encoded in one inference"),
         ("Electricity in use", _grid(scenario.use.intensity_kg_per_kwh), _source(scenario.use)),
         ("Electricity of the fab", _grid(scenario.fab_intensity_kg_per_kwh), _source(scenario.fab)),
@@ -54,9 +55,8 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
     ]
     if change:
         mean = _grid(scenario.use_intensity_kg_per_kwh)
-        rows.insert(
-            5, ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
-        )
+        row = ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
+        rows.insert(6, row)
     if scenario.wafer_diameter_mm is not None:
         rows.append(("Wafer edge counted", f"{scenario.wafer_diameter_mm:g} mm", ""))
     if scenario.mixed_basis_allowed:
@@ -75,7 +75,7 @@ def _source(grid: GridIntensity) -> str:
 
 def _defects(scenario: Scenario) -> str:
     density = scenario.defects_per_m2 / CM2_PER_M2
-    return f"{number(density)} defects per cm²" if density else ""
+    return f"{plain(density)} defects per cm²" if density else ""
 
 
 def _rate(per_second: float) -> str:

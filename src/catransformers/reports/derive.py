@@ -47,6 +47,7 @@ def summarise(results: StudyResults) -> StudySummary:
         _front_design(str(place), results, trials[member.trial.number], member.design)
         for place, member in enumerate(results.front, start=1)
     )
+    tuned = _tuned_base(results)
     chosen = choose_headline(front, base)
     cpu = [trial.metrics["cpu_seconds"] for trial in results.trials if "cpu_seconds" in trial.metrics]
     return StudySummary(
@@ -64,8 +65,16 @@ def summarise(results: StudyResults) -> StudySummary:
         reference_cost=costs.problem().reference_cost,
         provenance=_provenance(results),
         limits=costs.limits,
+        tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),
+        tuned_test=None if tuned is None else _score(results.evaluation(tuned.number, "test")),
         cpu_seconds=sum(cpu) if cpu and len(cpu) == len(results.trials) else None,
     )
+
+
+def _tuned_base(results: StudyResults) -> TrialRecord | None:
+    """The first complete trial that pruned nothing."""
+    whole = results.costs.space.base.dimensions()
+    return next((t for t in results.trials if t.accuracy is not None and dict(t.dimensions) == whole), None)
 
 
 def _trials(results: StudyResults, members: set[int]) -> dict[int, Trial]:

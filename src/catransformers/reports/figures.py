@@ -38,7 +38,11 @@ def front_figure(summary: StudySummary) -> str:
     if best is not None and best.validation:
         figure.add_trace(_ring(best, unit))
     figure.update_layout(
-        xaxis={"title": {"text": f"{_axis_name(summary.objective)} ({unit.label})"}, **AXIS},
+        xaxis={
+            "title": {"text": f"{_axis_name(summary.objective)} ({unit.label})"},
+            "rangemode": "tozero" if from_zero(summary) else "normal",
+            **AXIS,
+        },
         yaxis={"title": {"text": f"{summary.metric} on the validation set (%)"}, **AXIS},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hovermode="closest",
@@ -46,6 +50,12 @@ def front_figure(summary: StudySummary) -> str:
         height=460,
     )
     return _plain(figure)
+
+
+def from_zero(summary: StudySummary) -> bool:
+    """Whether the cost axis begins at zero: it does where that leaves at most 40 % of it empty."""
+    costs = [t.cost.objective for t in summary.trials if t.cost] + [_cost(summary.base)]
+    return min(costs) <= 0.4 * max(costs)
 
 
 def convergence_figure(summary: StudySummary) -> str:

@@ -90,17 +90,23 @@ def accuracies(summary: StudySummary) -> str:
     best, base = summary.best, summary.base
     if best is None:
         return ""
-    where, own, other = ("test", best.test, base.test)
+    where, own, other, tuned = "test", best.test, base.test, summary.tuned_test
     if own is None or other is None:
-        where, own, other = ("validation", best.validation, base.validation)
+        where, own, other, tuned = "validation", best.validation, base.validation, summary.tuned_validation
     if own is None or other is None:
         return ""
     metric = summary.metric[0].upper() + summary.metric[1:]
-    return (
-        f"{metric} on the {where} set: {score(own.value, own.error)}{NBSP}% against "
-        f"{score(other.value, other.error)}{NBSP}%. The error of the difference is smaller than theirs together, "
-        "since both models answer the same questions."
+    after = (
+        "" if tuned is None else f" With the fine-tune that every pruned model gets, the base has {_percent(tuned)}."
     )
+    return (
+        f"{metric} on the {where} set: {_percent(own)} against {_percent(other)}. The error of the difference is "
+        f"smaller than theirs together, since both models answer the same questions.{after}"
+    )
+
+
+def _percent(accuracy: Score) -> str:
+    return f"{score(accuracy.value, accuracy.error)}{NBSP}%"
 
 
 def attribution(summary: StudySummary) -> tuple[Step, ...]:
@@ -179,6 +185,6 @@ def doubts(summary: StudySummary) -> tuple[str, ...]:
         )
     if summary.failed:
         lines.append(
-            f"{plural(summary.failed, 'trial')} failed and are not in any figure; the table of trials says why."
+            f"{plural(summary.failed, 'trial')} failed: in the table of trials with the reason, but in no figure."
         )
     return (*summary.warnings, *lines)

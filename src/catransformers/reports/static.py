@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from catransformers.reports.figures import from_zero
 from catransformers.reports.summary import Design, StudySummary, saving
 from catransformers.reports.wording import MINUS, percent, points, unit_for
 
@@ -79,6 +80,8 @@ def _draw(axes: Any, summary: StudySummary) -> None:
         if summary.best is not None and summary.best.validation:
             _annotate(axes, place(summary.best), (x0, y0), summary)
     axes.margins(y=0.12)
+    if from_zero(summary):
+        axes.set_xlim(left=0)
     name = {"carbon": "carbon over the device's life", "latency": "latency", "energy": "energy per inference"}
     axes.set_xlabel(f"{name[summary.objective]} ({unit.label})")
     axes.set_ylabel(f"{summary.metric}, validation (%)")

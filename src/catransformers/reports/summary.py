@@ -139,6 +139,8 @@ class StudySummary:
         reference_cost: the cost of the hypervolume's reference point, SI; its accuracy is 0.
         provenance: how to make it again.
         limits: what no design may exceed, SI.
+        tuned_validation: accuracy of the unpruned model after the same fine-tune as the trials; None if not tried.
+        tuned_test: likewise on the test set.
         cpu_seconds: processor time of all trials; None where it is not recorded.
         warnings: what else the reader should know, such as files that are not there.
     """
@@ -157,6 +159,8 @@ class StudySummary:
     reference_cost: float
     provenance: Provenance
     limits: Limits
+    tuned_validation: Score | None = None
+    tuned_test: Score | None = None
     cpu_seconds: float | None = None
     warnings: tuple[str, ...] = ()
 

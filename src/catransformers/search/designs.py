@@ -122,7 +122,7 @@ class Shortfall:
         if self.quantity != "parameters":
             levers.append("allow other accelerators (hardware.space, hardware.max_tops)")
         return InfeasibleError(
-            f"{subject} keeps no limit on {self.quantity}"
+            f"{subject} exceeds the limit on parameters"
             if self.quantity == "parameters"
             else f"{subject} has no accelerator within the limit on {self.quantity}",
             demand=self.demand * factor,

@@ -282,6 +282,8 @@ def space_cost(
 ) -> SpaceCost:
     """Cost every layer shape and stem of the space on every accelerator.
 
+    Each operator is mapped for the least product of energy and delay, as `estimate` does, whatever the objective.
+
     Args:
         space: the models.
         table: the accelerators.

@@ -45,7 +45,7 @@ class TrialRecord:
         accuracy_se: its standard error.
         metrics: further numbers by name.
         parameters: of the model.
-        macs: of one inference.
+        macs: of one image and one text.
         seconds: that the trial took.
         error: why it failed; empty otherwise.
         proposal: why the model was tried.

@@ -20,6 +20,10 @@ from catransformers.study.records import EvaluationRecord, ProposalRecord, Trial
 #: One script a schema version, in order; a file of version k still needs those from k on. Never edit, only append.
 MIGRATIONS = (
     """
+    CREATE TABLE origin (
+        name TEXT PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
     CREATE TABLE proposals (
         number INTEGER PRIMARY KEY CHECK (number >= 0),
         dimensions TEXT NOT NULL,
@@ -107,6 +111,21 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def add_origin(self, values: Mapping[str, str]) -> None:
+        """Commit what the study was made from (a hash of the base model's weights, say).
+
+        Raises:
+            IntegrityError: if one of the names has a value already.
+        """
+        with self._connection:
+            self._connection.execute("BEGIN")
+            for name, value in values.items():
+                self._write("INSERT INTO origin (name, value) VALUES (?, ?)", (name, value))
+
+    def origin(self) -> dict[str, str]:
+        """What the study was made from, by name; empty before it was said."""
+        return dict(self._read("SELECT name, value FROM origin ORDER BY name"))
 
     def add_proposal(self, record: ProposalRecord) -> None:
         """Commit what a trial is about to try.

@@ -1,0 +1,131 @@
+"""What is wrong with a study is found before anything is written, all of it at once."""
+
+import numpy as np
+import pytest
+
+from catransformers.config import parse
+from catransformers.errors import InputError
+from catransformers.execution.assemble import assemble, check, limits_of
+from catransformers.execution.cache import cache_folder
+
+
+def test_a_right_study_has_no_problems(study):
+    assert check(study()) == []
+
+
+def test_every_mistake_is_told_at_once_with_its_place():
+    config, structure = parse(
+        """
+        name = "wrong"
+        [model]
+        base = "ViT-B-61"
+        [hardware]
+        space = "edgy"
+        technology = "default-22"
+        [scenario]
+        base = "always-on"
+        use_region = "US-CAL"
+        lifetime_year = 3
+        [accuracy]
+        task = "coco"
+        [search]
+        strategy = "exact"
+        trials = 0
+        """,
+        "wrong.toml",
+    )
+    problems = [*structure, *check(config, "wrong.toml")]
+    text = "\n".join(map(str, problems))
+    assert len({problem.where for problem in problems}) == len(problems) >= 7
+    assert all(problem.where.startswith("wrong.toml") for problem in problems)
+    for key in ("search.trials", "model.base", "technology", "use_region", "lifetime_year", "accuracy.task",
+                "search.strategy"):  # fmt: skip
+        assert key in text
+    for nearest in ("ViT-B-16", "default-22nm", "lifetime_years", "exact-hardware"):
+        assert f"did you mean '{nearest}'?" in text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[hardware]\nspace = "edgy"', ["hardware.space", "did you mean 'edge'?"]),
+        ('[hardware]\nspace = "edge"\nmax_tops = 0.001', ["hardware", "0.001 TOPS"]),
+        ("[hardware]\ndimensions = { pe_z = [1] }", ["pe_z", "pe_x"]),
+        ('[model.space]\n"vision.layers" = { min = 5, max = 4 }', ['model.space."vision.layers"', "min 5 is above"]),
+        ('[model.space]\n"vision.layer" = { min = 5 }', ["unknown dimension", "vision.layers"]),
+        ('[accuracy]\ntask = "csv-retrieval"', ["accuracy.data: missing"]),
+        ('[accuracy]\ntask = "scene"', ["accuracy.task", "did you mean 'scenes'?"]),
+        ('[accuracy]\ndata = "x.csv"', ["accuracy.data", "leave it out"]),
+        ('[model]\npretrained = "openai"', ["model.pretrained"]),
+        ('[model]\nbase = "ViT-B-16"', ["model.pretrained", "which weights"]),
+        ("[scenario]\nlifetime_years = -1", ["scenario.lifetime_years"]),
+        ('[scenario]\nbase = "sometimes"', ["scenario", "always-on"]),
+    ],
+)
+def test_single_mistakes(text, words):
+    config, structure = parse(f'name = "x"\n{text}', "x.toml")
+    assert structure == []
+    problems = check(config, "x.toml")
+    assert len(problems) == 1
+    assert all(word in str(problems[0]) for word in ["x.toml", *words])
+
+
+def test_data_that_are_not_there_and_a_base_that_could_not_read_them():
+    config, _ = parse('name = "x"\n[accuracy]\ntask = "csv-retrieval"\ndata = "nowhere.csv"', "x.toml")
+    text = "\n".join(map(str, check(config, "x.toml")))
+    assert "nowhere.csv" in text
+    assert "vocabulary" in text
+
+
+def test_a_base_on_disk_that_is_none(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    config, _ = parse(f'name = "x"\n[model]\nbase = "{tmp_path}"', "x.toml")
+    problems = check(config)
+    assert problems
+    assert "model" in str(problems[0])
+    with pytest.raises(InputError, match="holds no model"):
+        assemble(config)
+
+
+def test_assemble_tells_all_at_once_too(study):
+    config, _ = parse('name = "x"\n[model]\nbase = "no"\n[hardware]\nspace = "no"\n[scenario]\nbase = "no"', "x.toml")
+    with pytest.raises(InputError) as caught:
+        assemble(config)
+    assert len(caught.value.problems) == 3
+
+
+def test_limits_are_in_si(study):
+    limits = limits_of(
+        study(
+            objectives__max_latency_ms=50.0,
+            objectives__max_energy_mj=2.0,
+            objectives__max_area_mm2=3.0,
+            objectives__max_carbon_kg=4.0,
+            objectives__max_parameters=5,
+        )
+    )
+    assert (limits.latency, limits.energy, limits.carbon, limits.parameters) == (0.05, 0.002, 4.0, 5)
+    assert limits.area == pytest.approx(3e-6)
+
+
+def test_assembled_costs_follow_the_study(study):
+    costs = assemble(study())
+    assert (costs.space.size, len(costs.table)) == (2**6 * 9, 4)
+    assert costs.objective == "carbon"
+    assert costs.scenario.name.startswith("always-on")
+    assert np.isfinite(costs.cost).all()
+    fast = assemble(study(objectives__mode="latency"))
+    assert np.all(fast.cost < 0.05)
+
+
+def test_the_cache_can_be_moved_and_switched_off(tmp_path, monkeypatch):
+    monkeypatch.setenv("CATRANSFORMERS_CACHE", str(tmp_path / "here"))
+    assert cache_folder("costs") == str(tmp_path / "here" / "costs")
+    monkeypatch.setenv("CATRANSFORMERS_CACHE", "")
+    assert cache_folder("costs") is None
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("CATRANSFORMERS_CACHE", str(tmp_path / "file"))
+    assert cache_folder("costs") is None
+    monkeypatch.delenv("CATRANSFORMERS_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder("costs") is not None

@@ -1,0 +1,171 @@
+"""The store: what is written comes back, what must not be written is refused, old files are brought up."""
+
+import math
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from catransformers.errors import IntegrityError
+from catransformers.study import store as module
+from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
+from catransformers.study.store import MIGRATIONS, Store
+
+DIMENSIONS = {"vision.layers": 6, "text.heads": 4}
+PROPOSAL = ProposalRecord(0, DIMENSIONS, "expected improvement", {"cost": 0.1 + 0.2, "predicted_accuracy": 1 / 3})
+TRIAL = TrialRecord(
+    number=0,
+    dimensions=DIMENSIONS,
+    status="complete",
+    accuracy=0.1 + 0.2,
+    accuracy_se=0.0123,
+    metrics={"image_to_text": 1 / 3},
+    parameters=149_620_737,
+    macs=20_539_000_000,
+    seconds=7.25,
+    error="",
+    proposal=PROPOSAL,
+)
+FAILED = replace(
+    TRIAL, number=1, status="failed", accuracy=None, accuracy_se=None, error="it\n„burnt“",
+    proposal=replace(PROPOSAL, number=1),
+)  # fmt: skip
+
+
+def filled(path):
+    with Store(path, "create") as store:
+        for record in (TRIAL, FAILED):
+            store.add_proposal(record.proposal)
+            store.add_trial(record)
+        store.add_evaluation(EvaluationRecord(0, "test", 0.4, 0.01, -0.2, 0.02, {"x": 1.5}))
+        store.add_evaluation(EvaluationRecord(None, "test", 0.6, 0.01))
+        store.add_evaluation(EvaluationRecord(None, "validation", 0.65, 0.01))
+    return path
+
+
+def test_everything_comes_back_equal(tmp_path):
+    with Store(filled(tmp_path / "study.db")) as store:
+        assert store.trials() == [TRIAL, FAILED]
+        assert store.proposals() == [TRIAL.proposal, FAILED.proposal]
+        found = store.evaluations()
+    assert [(e.subject, e.pool) for e in found] == [(None, "test"), (None, "validation"), (0, "test")]
+    assert found[2] == EvaluationRecord(0, "test", 0.4, 0.01, -0.2, 0.02, {"x": 1.5})
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_cannot_become_records(number):
+    with pytest.raises(IntegrityError, match="accuracy"):
+        replace(TRIAL, accuracy=number)
+    with pytest.raises(IntegrityError, match="loss"):
+        replace(TRIAL, metrics={"loss": number})
+    with pytest.raises(IntegrityError, match="cost"):
+        replace(PROPOSAL, reason={"cost": number})
+    with pytest.raises(IntegrityError, match="difference_se"):
+        EvaluationRecord(0, "test", 0.4, 0.01, -0.2, number)
+
+
+def test_a_complete_trial_has_an_accuracy_and_a_failed_one_has_not():
+    with pytest.raises(IntegrityError, match="complete with accuracy None"):
+        replace(TRIAL, accuracy=None)
+    with pytest.raises(IntegrityError, match="failed with accuracy"):
+        replace(FAILED, accuracy=0.5)
+
+
+def test_nothing_is_written_twice_and_no_trial_without_its_proposal(tmp_path):
+    with Store(filled(tmp_path / "study.db"), "write") as store:
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_trial(TRIAL)
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_proposal(PROPOSAL)
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_trial(replace(TRIAL, number=7))
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_evaluation(EvaluationRecord(None, "test", 0.1, 0.1))
+        assert len(store.trials()) == 2
+
+
+def test_the_origin_is_said_once(tmp_path):
+    with Store(tmp_path / "study.db", "create") as store:
+        assert store.origin() == {}
+        store.add_origin({"base_sha256": "ab", "catransformers": "1"})
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_origin({"new": "x", "base_sha256": "cd"})
+        assert store.origin() == {"base_sha256": "ab", "catransformers": "1"}
+
+
+def test_a_reader_cannot_write_and_needs_a_study(tmp_path):
+    path = filled(tmp_path / "study.db")
+    with Store(path) as store, pytest.raises(IntegrityError, match="not stored"):
+        store.add_proposal(replace(PROPOSAL, number=5))
+    with pytest.raises(IntegrityError, match="no study here"):
+        Store(tmp_path / "other.db")
+    assert not (tmp_path / "other.db").exists()
+
+
+def test_a_reader_sees_commits_while_a_writer_has_the_file_open(tmp_path):
+    path = filled(tmp_path / "study.db")
+    with Store(path, "write") as writer, Store(path) as reader:
+        writer.add_proposal(replace(PROPOSAL, number=2))
+        assert len(reader.proposals()) == 3
+
+
+def test_a_file_that_is_no_study_is_refused(tmp_path):
+    path = tmp_path / "study.db"
+    path.write_bytes(b"not a database at all, but long enough to look at" * 20)
+    with pytest.raises(IntegrityError, match="cannot be used as a study"):
+        Store(path, "write")
+
+
+def test_a_newer_schema_is_refused(tmp_path):
+    path = filled(tmp_path / "study.db")
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    with pytest.raises(IntegrityError, match="update catransformers"):
+        Store(path, "write")
+
+
+def test_an_older_schema_is_brought_up_without_loss(tmp_path, monkeypatch):
+    path = filled(tmp_path / "study.db")
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "ALTER TABLE trials ADD COLUMN note TEXT;"))
+    with pytest.raises(IntegrityError, match="older schema"):
+        Store(path)
+    with Store(path, "write") as store:
+        assert store.trials() == [TRIAL, FAILED]
+        columns = [row[1] for row in store._connection.execute("PRAGMA table_info(trials)")]
+        assert "note" in columns
+    with Store(path) as store:
+        assert len(store.trials()) == 2
+
+
+def test_a_migration_that_fails_leaves_the_old_schema(tmp_path, monkeypatch):
+    path = filled(tmp_path / "study.db")
+    broken = "ALTER TABLE trials ADD COLUMN note TEXT; ALTER TABLE nowhere ADD COLUMN x TEXT;"
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, broken))
+    with pytest.raises(IntegrityError):
+        Store(path, "write")
+    monkeypatch.undo()
+    with Store(path, "write") as store:
+        assert store.trials() == [TRIAL, FAILED]
+
+
+def test_every_commit_is_forced_to_disk(tmp_path):
+    with Store(tmp_path / "study.db", "create") as store:
+        pragma = {name: store._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in
+                  ("journal_mode", "synchronous", "foreign_keys")}  # fmt: skip
+    assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_what_was_committed_outlives_a_kill(tmp_path):
+    path = tmp_path / "study.db"
+    code = (
+        "import os, signal, sys; from pathlib import Path;"
+        "from catransformers.study.store import Store; from catransformers.study.records import ProposalRecord;"
+        f"store = Store(Path({str(path)!r}), 'create');"
+        "[store.add_proposal(ProposalRecord(n, {'a': n}, 'test')) for n in range(5)];"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with Store(path, "write") as store:
+        assert [p.number for p in store.proposals()] == list(range(5))
