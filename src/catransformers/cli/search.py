@@ -143,7 +143,8 @@ class _Watcher:
         else:
             outcome = f"{score(trial.accuracy, trial.accuracy_se)} %"
         self._say(
-            f"[{event.finished:>3}/{self._total}] {time.monotonic() - self._began:4.0f} s  trial {trial.number:<3}"
-            f"  {outcome:>12}  {trial.parameters:>11,} parameters  {compact(trial.dimensions)}  ({trial.proposal.origin})"
+            f"[{event.finished:>3}/{self._total}] {time.monotonic() - self._began:4.0f} s"
+            f"  trial {trial.number:<3}  {outcome:>12}  {trial.parameters:>11,} parameters  {compact(trial.dimensions)}"
+            f"  ({trial.proposal.origin})"
         )
         self._advance(event.finished)

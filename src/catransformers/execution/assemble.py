@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from catransformers.carbon.scenario import Scenario, scenario_from_mapping
 from catransformers.config import StudyConfig
+from catransformers.design import check_node
 from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
 from catransformers.execution.bases import CSV_TASK, base_spec, open_base, open_task
 from catransformers.execution.cache import cache_folder
@@ -72,8 +73,8 @@ def model_space_of(config: StudyConfig) -> ModelSpace:
     return space
 
 
-def accelerators_of(config: StudyConfig, tech: Technology) -> AcceleratorTable:
-    """A study's accelerators.
+def accelerators_of(config: StudyConfig, frequency_hz: float) -> AcceleratorTable:
+    """A study's accelerators, at the clock of its technology.
 
     Raises:
         InputError: with everything that is wrong with the section.
@@ -83,7 +84,7 @@ def accelerators_of(config: StudyConfig, tech: Technology) -> AcceleratorTable:
     return spaces.space(
         section.space,
         max_tops=section.max_tops,
-        frequency_hz=tech.frequency_hz,
+        frequency_hz=frequency_hz,
         overrides=section.dimensions or None,
     )
 
@@ -99,8 +100,10 @@ def assemble(config: StudyConfig) -> SpaceCost:
     models = _try(problems, lambda: model_space_of(config))
     scenario = _try(problems, lambda: scenario_of(config))
     tech = _try(problems, lambda: technology(config.hardware.technology))
-    table = _try(problems, lambda: accelerators_of(config, tech)) if tech is not None else None
-    if models is None or scenario is None or tech is None or table is None:
+    table = _try(problems, lambda: accelerators_of(config, _clock(tech)))
+    if scenario is not None and tech is not None:
+        _try(problems, lambda: check_node(tech, scenario))
+    if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
     return space_cost(
         models, table, tech, scenario, config.objectives.mode, limits_of(config), cache_dir=cache_folder("costs")
@@ -115,19 +118,25 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
         where: what to call the file in messages.
     """
     problems: list[Problem] = []
-    _try(problems, lambda: scenario_of(config))
+    scenario = _try(problems, lambda: scenario_of(config))
     tech = _try(problems, lambda: technology(config.hardware.technology))
-    if tech is not None:
-        try:
-            _try(problems, lambda: accelerators_of(config, tech))
-        except InfeasibleError as error:
-            problems.append(Problem("hardware", str(error)))
+    if scenario is not None and tech is not None:
+        _try(problems, lambda: check_node(tech, scenario))
+    try:
+        _try(problems, lambda: accelerators_of(config, _clock(tech)))
+    except InfeasibleError as error:
+        problems.append(Problem("hardware", str(error)))
     if config.search.strategy not in STRATEGIES:
         problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, STRATEGIES))
     known = _try(problems, lambda: model_space_of(config)) is not None
     problems += _check_learning(config, look_at_base=known or bool(problems and _spec_is_fine(config)))
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
+
+
+def _clock(tech: Technology | None) -> float:
+    """The technology's clock, Hz; any, where it is unknown and only the names of the space are checked."""
+    return tech.frequency_hz if tech is not None else 1.0
 
 
 def _spec_is_fine(config: StudyConfig) -> bool:
