@@ -15,7 +15,7 @@ Structured Dropout", ICLR 2020), so that the model can be pruned with grace.
 The weights that ship are an exponential moving average. Training looks at the validation pool only to draw the curve;
 the test pool is scored once, at the end.
 
-    python tools/train_base_model.py                               # the shipped model; about 8 minutes on one core
+    python tools/train_base_model.py                               # the shipped model; about 10 minutes on one core
     python tools/train_base_model.py --steps 200 --out /tmp/try    # a quick look
 """
 
@@ -25,8 +25,6 @@ import argparse
 import copy
 import math
 import platform
-import shlex
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -347,7 +345,8 @@ def main() -> None:
         "curve": curve,
         "seconds": round(seconds),
         "threads": arguments.threads,
-        "command": shlex.join(["python", "tools/train_base_model.py", *sys.argv[1:]]),
+        "command": "python tools/train_base_model.py "
+        f"--steps {recipe.steps} --seed {recipe.seed} --threads {arguments.threads}",
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

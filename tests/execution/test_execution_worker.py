@@ -7,18 +7,24 @@ import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 
 import pytest
+import torch
+from PIL import Image
 
 from catransformers.accuracy.retrieval import recall_at_1
 from catransformers.accuracy.tasks import named_task
-from catransformers.errors import IntegrityError
+from catransformers.errors import InputError, IntegrityError
 from catransformers.execution.local import LocalExecutor
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result, read_result, request_of
 from catransformers.execution.trial import main
-from catransformers.models.storage import load_model
+from catransformers.models.clip import Clip
+from catransformers.models.storage import load_model, save_model
+from catransformers.models.torchvision_compat import ENVIRONMENT
 from catransformers.study.directory import StudyDirectory
+from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +77,42 @@ def test_a_diverging_fine_tune_is_a_failure_that_says_so(real):
     assert result.accuracy is None
     assert "diverged at step" in result.error
     assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.skipif(find_spec("open_clip") is None, reason="open_clip is not installed")
+def test_a_base_of_ones_own_and_images_from_a_csv_file(study, tmp_path, monkeypatch):
+    """The way of a real base model: a model on disk with CLIP's vocabulary, and a table of images and captions."""
+    monkeypatch.setenv(ENVIRONMENT, "1")  # where torchvision does not fit torch
+    spec = ClipSpec(
+        VisionSpec(2, 32, 16, 2, 8, tokens=5, image_size=32, patch_size=16),
+        TextSpec(2, 32, 16, 2, 8, tokens=77, vocab_size=49408),
+        projection_dim=16,
+    )
+    torch.manual_seed(0)
+    (tmp_path / "base").mkdir()
+    save_model(Clip(spec), tmp_path / "base" / "model.safetensors")
+    rows = ["image,caption,split"]
+    for number, split in enumerate(["train", "calibration", "validation", "test"] * 4):
+        Image.new("RGB", (40, 36), (number * 15, 255 - number * 15, 90)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,colour number {number},{split}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    config = study(
+        model__base=str(tmp_path / "base"),
+        model__space={},
+        accuracy__task="csv-retrieval",
+        accuracy__data=str(tmp_path / "pairs.csv"),
+        accuracy__steps=1,
+        accuracy__batch_size=4,
+        search__trials=1,
+    )
+    results = run_study(config, tmp_path / "study")
+    assert results.trials[0].error == ""
+    assert results.trials[0].status == "complete"
+    assert {e.pool for e in results.evaluations} == {"validation", "test"}
+    with (tmp_path / "pairs.csv").open("a") as file:
+        file.write("\n0.png,another caption,train")
+    with pytest.raises(InputError, match=r"accuracy\.data: the data are not those"):
+        run_study(config, tmp_path / "study")
 
 
 def test_requests_and_results_come_back_equal(study, tmp_path):

