@@ -109,3 +109,23 @@ def test_missing_file_and_binary_file(tmp_path):
     (tmp_path / "b.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
         read(tmp_path / "b.toml")
+
+
+def test_paths_count_from_the_study_file(tmp_path):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "embedded").mkdir()
+    study = tmp_path / "s.toml"
+    study.write_text(
+        'name = "s"\n[model]\nbase = "./weights"\npretrained = "a-tag"\n'
+        '[hardware]\ntechnology = "mine.toml"\n[accuracy]\ndata = "pairs.csv"\n'
+    )
+    config, problems = read(study)
+    assert not problems
+    assert config.model.base == str(tmp_path / "weights")
+    assert config.model.pretrained == "a-tag"
+    assert config.hardware.technology == str(tmp_path / "mine.toml")
+    assert config.accuracy.data == str(tmp_path / "pairs.csv")
+    study.write_text(config.to_toml())
+    assert read(study)[0] == config
+    study.write_text('name = "s"\n')
+    assert read(study)[0].model.base == "embedded"

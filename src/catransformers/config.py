@@ -140,7 +140,7 @@ class StudyConfig(_Section):
 
 
 def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
-    """Read a study file; see `parse`.
+    """Read a study file; see `parse`. Paths in it count from its own folder and come back absolute.
 
     Raises:
         InputError: if there is no such file, it cannot be read, or it is not TOML (with the line).
@@ -150,7 +150,38 @@ def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(Problem(str(path), f"cannot be read: {reason}", "a TOML study file")) from error
-    return parse(text, str(path))
+    config, problems = parse(text, str(path))
+    return _anchored(config, path.parent), problems
+
+
+def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
+    """The config with its paths made absolute: they count from the study file's folder, wherever one runs it."""
+
+    def anchor(value: str | None, *, always: bool = False) -> str | None:
+        if value is None or not (always or (folder / value).exists()):
+            return value  # a name, not a path
+        return str((folder / Path(value).expanduser()).resolve())
+
+    model, hardware, accuracy = config.model, config.hardware, config.accuracy
+    return config.model_copy(
+        update={
+            "model": model.model_copy(
+                update={
+                    # "embedded" and the like stay names even beside a folder that is called so
+                    "base": anchor(model.base) if "/" in model.base or model.base.startswith(".") else model.base,
+                    "pretrained": anchor(model.pretrained),
+                }
+            ),
+            "hardware": hardware.model_copy(
+                update={
+                    "technology": anchor(hardware.technology, always=True)
+                    if hardware.technology.endswith(".toml")
+                    else hardware.technology
+                }
+            ),
+            "accuracy": accuracy.model_copy(update={"data": anchor(accuracy.data, always=True)}),
+        }
+    )
 
 
 def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:

@@ -6,11 +6,14 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from catransformers.accuracy import distillation
+from catransformers.accuracy.distillation import cached_targets, distillation_loss, make_targets
 from catransformers.accuracy.proxy import ProxySettings, TrialFailure, fine_tune, parameter_groups, rate
 from catransformers.accuracy.retrieval import RetrievalPool
 from catransformers.errors import InputError
@@ -57,7 +60,7 @@ def test_it_learns() -> None:
     model = make_model()
     seen: list[tuple[int, float]] = []
     result = fine_tune(
-        model, Patterns(), ProxySettings(steps=60, batch_size=16), lambda step, loss: seen.append((step, loss))
+        model, Patterns(), ProxySettings(steps=60, batch_size=16), progress=lambda step, loss: seen.append((step, loss))
     )
     assert len(result.losses) == 60
     assert sum(result.losses[-10:]) < 0.6 * sum(result.losses[:10])
@@ -89,7 +92,7 @@ def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
     counts: set[int] = set()
     settings = ProxySettings(steps=2, batch_size=4, threads=before + 1)
-    fine_tune(make_model(), Patterns(), settings, lambda _step, _loss: counts.add(torch.get_num_threads()))
+    fine_tune(make_model(), Patterns(), settings, progress=lambda _step, _loss: counts.add(torch.get_num_threads()))
     assert counts == {before + 1}
     assert torch.get_num_threads() == before
 
@@ -129,6 +132,60 @@ def test_the_rate_warms_up_and_ends_near_zero() -> None:
     assert 0 < rates[-1] < 1e-3
     assert rate(50, ProxySettings(steps=100, learning_rate=1.0, warmup_fraction=0.0)) == pytest.approx(0.5)
     assert rate(99, ProxySettings(steps=100, learning_rate=1.0, warmup_fraction=1.0)) == 1.0
+
+
+def test_targets_pull_the_model_to_its_base() -> None:
+    """A damaged copy comes nearer to the base with its targets than without, in as many steps."""
+    torch.manual_seed(4)
+    base = Clip(SPEC).eval()
+    settings = ProxySettings(steps=30, batch_size=16, learning_rate=3e-3)
+    targets = make_targets(base, Patterns(), steps=30, batch_size=16, seed=0)
+    assert targets.images.shape == targets.texts.shape == (30, 16, 8)
+    images, tokens = next(Patterns().train_batches(40, 99))
+    distance = {}
+    for name, given in (("with", targets), ("without", None)):
+        model = make_model()
+        fine_tune(model, Patterns(), settings, given)
+        with torch.no_grad():
+            pairs = (model.encode_image(images), model.encode_text(tokens))
+            distance[name] = float(distillation_loss(*pairs, base.encode_image(images), base.encode_text(tokens)))
+    assert distance["with"] < 0.5 * distance["without"]
+
+
+def test_a_base_has_no_distance_to_itself() -> None:
+    base = make_model().eval()
+    targets = make_targets(base, Patterns(), steps=2, batch_size=4, seed=0)
+    images, tokens = next(Patterns().train_batches(4, 0))
+    with torch.no_grad():
+        own = base.encode_image(images), base.encode_text(tokens)
+    assert float(distillation_loss(*own, targets.images[0], targets.texts[0])) == pytest.approx(0, abs=1e-6)
+    opposite = -targets.images[0], -targets.texts[0]
+    assert float(distillation_loss(*own, *opposite)) == pytest.approx(4, abs=1e-6)
+
+
+def test_targets_of_another_number_of_steps_are_refused() -> None:
+    model = make_model()
+    targets = make_targets(model, Patterns(), steps=3, batch_size=4, seed=0)
+    with pytest.raises(InputError, match="of 3 steps; allowed: 5 steps"):
+        fine_tune(model, Patterns(), ProxySettings(steps=5, batch_size=4), targets)
+
+
+def test_targets_are_kept_and_made_again_for_other_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    base = make_model()
+    numbers = {"steps": 3, "batch_size": 4, "seed": 0}
+    first = cached_targets(base, Patterns(), tmp_path, **numbers)
+    assert torch.equal(first.images, make_targets(base, Patterns(), **numbers).images)
+    for other in ({"steps": 4}, {"batch_size": 5}, {"seed": 1}):
+        cached_targets(base, Patterns(), tmp_path, **(numbers | other))
+    cached_targets(base, Patterns(noise=0.1), tmp_path, **numbers)
+    with torch.no_grad():
+        base.text_projection += 0.1
+    cached_targets(base, Patterns(), tmp_path, **numbers)
+    assert len(list(tmp_path.iterdir())) == 6
+    monkeypatch.setattr(distillation, "make_targets", lambda *_a, **_k: pytest.fail("made although kept"))
+    again = cached_targets(make_model(), Patterns(), tmp_path, **numbers)
+    assert torch.equal(first.images, again.images)
+    assert torch.equal(first.texts, again.texts)
 
 
 def test_gains_and_biases_do_not_decay() -> None:

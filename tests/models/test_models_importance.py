@@ -12,7 +12,8 @@ from catransformers.accuracy.losses import contrastive_loss
 from catransformers.errors import CatransformersWarning, InputError, IntegrityError
 from catransformers.models.clip import Clip
 from catransformers.models.importance import Importance, _gate_scores, _Gates, importance, skipped
-from catransformers.models.importance_store import cached_importance, importance_key, load_importance, save_importance
+from catransformers.models.importance_store import cached_importance, from_tensors, importance_key, to_tensors
+from catransformers.models.tensor_cache import load_keyed, save_keyed
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(
@@ -228,24 +229,18 @@ def test_another_model_or_other_data_have_another_key() -> None:
 def test_a_damaged_cache_is_computed_again(damage: str, tmp_path: Path) -> None:
     model, batches = make_model(), make_batches()
     first = cached_importance(model, batches, contrastive_loss, tmp_path)
+    key = importance_key(model, batches)
     (path,) = tmp_path.iterdir()
     content = bytearray(path.read_bytes())
     if damage == "flipped":
         content[-3] ^= 64
     elif damage == "foreign":
-        save_importance(first, path, "0" * 64)
+        save_keyed(to_tensors(first), path, "0" * 64)
         content = bytearray(path.read_bytes())
     path.write_bytes({"truncated": content[:-5], "empty": b""}.get(damage, bytes(content)))
     with pytest.raises(IntegrityError):
-        load_importance(path, SPEC, importance_key(model, batches))
-    with pytest.warns(CatransformersWarning, match="computed again"):
+        load_keyed(path, key)
+    with pytest.warns(CatransformersWarning, match="made again"):
         again = cached_importance(model, batches, contrastive_loss, tmp_path)
     assert equal(first, again)
-    assert equal(load_importance(path, SPEC, importance_key(model, batches)), first)
-
-
-def test_scores_of_another_size_are_refused(tmp_path: Path) -> None:
-    scores = importance(make_model(), make_batches(), contrastive_loss)
-    save_importance(scores, tmp_path / "x.safetensors", "k")
-    with pytest.raises(IntegrityError, match="another size"):
-        load_importance(tmp_path / "x.safetensors", SPEC.with_dimensions({"text.heads": 1}), "k")
+    assert equal(from_tensors(load_keyed(path, key)), first)

@@ -18,8 +18,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from catransformers.accuracy.distillation import Targets, distillation_loss
 from catransformers.accuracy.losses import clamp_logit_scale, contrastive_loss
 from catransformers.accuracy.tasks import Batch, Task
 from catransformers.errors import CatransformersError, InputError, Problem
@@ -41,6 +42,7 @@ class ProxySettings:
         warmup_fraction: fraction of the steps in which the rate rises linearly, 0 to 1.
         weight_decay: AdamW's, on matrices only (not on biases, norms, class token, temperature).
         max_gradient_norm: gradients are scaled down to this norm.
+        distillation: weight of the distance to the base's embeddings (1 − cosine), where targets are given.
         seed: of the order of the data.
         threads: torch threads during the fine-tune; results repeat to the bit with 1.
     """
@@ -51,6 +53,7 @@ class ProxySettings:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
+    distillation: float = 20.0
     seed: int = 0
     threads: int = 1
 
@@ -67,6 +70,7 @@ class ProxySettings:
             ("warmup_fraction", 0 <= self.warmup_fraction <= 1, "0 to 1"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "≥ 0"),
             ("max_gradient_norm", self.max_gradient_norm > 0, "> 0"),
+            ("distillation", 0 <= self.distillation < math.inf, "≥ 0"),
             ("threads", self.threads >= 1, "≥ 1"),
         )
         problems = [
@@ -80,7 +84,7 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxyResult:
-    """What a fine-tune did: the loss of every step's batch before the step, in nats, and its wall time in seconds."""
+    """What a fine-tune did: every step's contrastive loss, before the step, in nats, and its wall time in seconds."""
 
     losses: tuple[float, ...]
     seconds: float
@@ -125,6 +129,7 @@ def fine_tune(
     model: Clip,
     task: Task,
     settings: ProxySettings,
+    targets: Targets | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> ProxyResult:
     """Fine-tune `model` in place on the task's training pairs.
@@ -133,14 +138,19 @@ def fine_tune(
         model: the (pruned) model, on the device to use; changed, and left in evaluation mode.
         task: gives `train_batches(batch_size, seed)`.
         settings: see `ProxySettings`.
+        targets: the base's embeddings of the same batches (`distillation.cached_targets` with the same batch size,
+            seed and number of steps); None: learn from the pairs alone.
         progress: called after every step with its number (from 1) and its loss.
 
     Returns:
         The learning curve and the time.
 
     Raises:
+        InputError: if the targets are not those of `settings.steps` batches.
         TrialFailure: if the loss or a gradient is not finite; says at which step.
     """
+    if targets is not None and len(targets) != settings.steps:
+        raise InputError(Problem("targets", f"of {len(targets)} steps", f"{settings.steps} steps"))
     started = time.perf_counter()
     device = next(model.parameters()).device
     optimiser = torch.optim.AdamW(
@@ -158,8 +168,8 @@ def fine_tune(
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, settings)
             images, tokens = next(batches)
-            batch = images.to(device), tokens.to(device)
-            loss, norm = _step(model, optimiser, batch, settings.max_gradient_norm)
+            target = None if targets is None else (targets.images[step].to(device), targets.texts[step].to(device))
+            loss, norm = _step(model, optimiser, (images.to(device), tokens.to(device)), target, settings)
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 raise TrialFailure(
                     f"the fine-tune diverged at step {step + 1} of {settings.steps}: loss {loss}, gradient norm {norm}"
@@ -172,13 +182,21 @@ def fine_tune(
     return ProxyResult(tuple(losses), time.perf_counter() - started)
 
 
-def _step(model: Clip, optimiser: torch.optim.Optimizer, batch: Batch, max_norm: float) -> tuple[float, float]:
-    """One optimiser step, none where the loss or the gradient is not finite; returns both, from before the step."""
+def _step(
+    model: Clip,
+    optimiser: torch.optim.Optimizer,
+    batch: Batch,
+    target: tuple[Tensor, Tensor] | None,
+    settings: ProxySettings,
+) -> tuple[float, float]:
+    """One optimiser step, none where the gradient is not finite; the contrastive loss and the gradient's norm."""
     images, tokens = batch
-    loss = contrastive_loss(model(images, tokens), tokens)
+    image, text = model.encode_image(images), model.encode_text(tokens)
+    loss = contrastive_loss(model.logit_scale.exp() * image @ text.T, tokens)
+    total = loss if target is None else loss + settings.distillation * distillation_loss(image, text, *target)
     optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), max_norm))
+    total.backward()  # type: ignore[no-untyped-call]
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient_norm))
     value = float(loss.detach())
     if math.isfinite(value) and math.isfinite(norm):
         optimiser.step()

@@ -9,7 +9,6 @@ from typing import Final
 
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.models.clip import Clip
-from catransformers.models.tensor_cache import digest
 from catransformers.models.open_clip_base import (
     Tokenizer,
     checkpoint,
@@ -21,6 +20,7 @@ from catransformers.models.open_clip_base import (
 )
 from catransformers.models.preprocess import Preprocess, preprocess_from
 from catransformers.models.storage import embedded_model, load_model
+from catransformers.models.tensor_cache import digest
 from catransformers.workloads.zoo import CLIP_VOCABULARY
 
 #: What save_model writes, and what open_clip's folders (as published on Hugging Face) hold.

@@ -107,6 +107,6 @@ def _annotate(axes: Any, best: tuple[float, float], base: tuple[float, float], s
         where = "test" if design.test_loss else "validation"
         text += f"\naccuracy loss {points(design.loss.value, design.loss.error)} points ({where})"
     axes.annotate(
-        text, xy=best, xytext=(-8, 12), textcoords="offset points", color=VERMILION, ha="right", va="bottom", zorder=6,
-        fontsize=9.5, linespacing=1.4,
+        text, xy=((best[0] + base[0]) / 2, (best[1] + base[1]) / 2), xytext=(0, -9), textcoords="offset points",
+        color=VERMILION, ha="center", va="top", zorder=6, fontsize=9.5, linespacing=1.4,
     )  # fmt: skip
