@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+LEARNING_RATE = 3e-3  # of the demo's study
 RESULTS = Path(__file__).parent / "results" / "proxy_rank.json"
 
 
@@ -49,19 +50,22 @@ def run(index: int, steps: int, seed: int) -> dict:
     import torch
 
     torch.set_num_threads(1)
+    from catransformers.accuracy.distillation import make_targets
     from catransformers.accuracy.losses import contrastive_loss
     from catransformers.accuracy.proxy import ProxySettings, fine_tune
     from catransformers.accuracy.retrieval import recall_at_1
     from catransformers.accuracy.tasks import named_task
-    from catransformers.models.storage import embedded_model
     from catransformers.models.importance import importance
     from catransformers.models.prune import prune
+    from catransformers.models.storage import embedded_model
     from catransformers.search.space import model_space
 
     model, task = embedded_model(), named_task("scenes")
     scores = importance(model, task.calibration_batches(64), contrastive_loss)
     pruned = prune(model, model_space(model.spec).spec(index), scores)
-    result = fine_tune(pruned, task, ProxySettings(steps=steps, seed=seed))
+    settings = ProxySettings(steps=steps, seed=seed, learning_rate=LEARNING_RATE)
+    targets = make_targets(model, task, steps=steps, batch_size=settings.batch_size, seed=seed)
+    result = fine_tune(pruned, task, settings, targets)
     score = recall_at_1(pruned, task.pool("validation"))
     return {"accuracy": score.accuracy, "standard_error": score.standard_error, "seconds": result.seconds}
 
@@ -75,11 +79,17 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
-    from catransformers.workloads.zoo import embedded_spec
     from importlib.resources import files
 
+    from catransformers.workloads.zoo import embedded_spec
+
     base = json.loads(files("catransformers.data").joinpath("embedded/model.json").read_text())
-    settings = {"steps": args.steps, "factor": args.factor, "base_sha256": base["sha256"]}
+    settings = {
+        "steps": args.steps,
+        "learning_rate": LEARNING_RATE,
+        "factor": args.factor,
+        "base_sha256": base["sha256"],
+    }
     data = json.loads(args.out.read_text()) if args.out.exists() else {}
     if data.get("settings") != settings:
         data = {"settings": settings, "runs": {}}

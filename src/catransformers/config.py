@@ -97,6 +97,7 @@ class AccuracySection(_Section):
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=64, ge=2)
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
+    distillation: float = Field(default=20.0, ge=0)
 
 
 class SearchSection(_Section):

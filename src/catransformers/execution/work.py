@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from catransformers.accuracy.distillation import Targets, cached_targets
 from catransformers.accuracy.losses import contrastive_loss
 from catransformers.accuracy.proxy import ProxySettings, fine_tune
 from catransformers.accuracy.retrieval import RetrievalScore, paired_difference, recall_at_1
@@ -50,9 +51,10 @@ def do(request: Request, folder: Path) -> Result:
 
 
 def _base(request: Request, folder: Path) -> Result:
-    """The base model on the validation pool, and the importance of its parts."""
+    """The base model on the validation pool, the importance of its parts, and what it teaches the trials."""
     model, task = _base_and_task(request)
     _importance(model, task, request, folder)
+    _targets(model, task, request, folder)
     score = recall_at_1(model, task.pool("validation"))
     _keep_hits(folder, score)
     return _result(request, score, {})
@@ -73,10 +75,11 @@ def _trial(request: Request, folder: Path) -> Result:
         learning_rate=section.learning_rate,
         batch_size=section.batch_size,
         warmup_fraction=section.warmup_fraction,
+        distillation=section.distillation,
         seed=request.seed,
         threads=request.threads,
     )
-    tuned = fine_tune(model, task, settings)
+    tuned = fine_tune(model, task, settings, _targets(base, task, request, study.base))
     score = recall_at_1(model, task.pool("validation"))
     difference = paired_difference(score, _base_score(study.base, score))
     save_model(model, folder / MODEL, {"trial": request.subject, "dimensions": dict(request.dimensions)})
@@ -118,6 +121,13 @@ def _importance(model: Clip, task: Task, request: Request, folder: Path) -> Impo
         for images, tokens in task.calibration_batches(request.accuracy_section.batch_size)
     ]
     return cached_importance(model, batches, contrastive_loss, folder)
+
+
+def _targets(base: Clip, task: Task, request: Request, folder: Path) -> Targets | None:
+    section = request.accuracy_section
+    if section.distillation == 0 or section.steps == 0:
+        return None
+    return cached_targets(base, task, folder, steps=section.steps, batch_size=section.batch_size, seed=request.seed)
 
 
 def _result(

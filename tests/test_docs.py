@@ -1,0 +1,78 @@
+"""What the documentation shows is true: commands run, study files are right, links lead somewhere, keys are listed."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from catransformers.cli import main
+from catransformers.config import StudyConfig, parse, read
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def estimates():
+    for page in PAGES:
+        for block in blocks(page, ""):
+            for line in block.replace("\\\n", " ").splitlines():
+                if line.startswith("catransformers estimate"):
+                    yield pytest.param(line, id=f"{page.name}:{len(line)}")
+
+
+@pytest.mark.parametrize("line", list(estimates()))
+def test_estimates_in_the_docs_run(capsys, line):
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line)[1:])
+    assert ended.value.code == 0, capsys.readouterr().err
+
+
+def test_the_estimate_that_the_readme_prints(capsys):
+    text = (ROOT / "README.md").read_text()
+    line = next(p.values[0] for p in estimates() if "ViT-B-16" in p.values[0])
+    with pytest.raises(SystemExit):
+        main(shlex.split(line)[1:])
+    out = capsys.readouterr().out
+    claimed = re.search(
+        r"prints latency ([\d.]+ ms), energy ([\d.]+) mJ \(([\d.]+) pJ an operation\), die ([\d.]+)", text
+    )
+    latency, energy, per_operation, area = claimed.groups()
+    assert latency[:-3] in out
+    assert energy in out
+    assert per_operation in out
+    assert area in out
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+?)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_study_files_in_the_docs_are_right(page):
+    for text in blocks(page, "toml"):
+        config, problems = parse(text, page.name)
+        assert not problems
+        assert config.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.toml")), ids=lambda p: p.name)
+def test_examples_are_right(path):
+    _, problems = read(path)
+    assert not problems
+
+
+def test_every_key_of_a_study_file_is_documented():
+    page = (ROOT / "docs" / "study-file.md").read_text()
+    for section, field in StudyConfig.model_fields.items():
+        assert f"`{section}`" in page or f"`[{section}]`" in page
+        keys = getattr(field.annotation, "model_fields", {})
+        for key in keys:
+            assert f"`{key}`" in page, f"{section}.{key}"
