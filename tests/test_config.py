@@ -129,3 +129,19 @@ def test_paths_count_from_the_study_file(tmp_path):
     assert read(study)[0] == config
     study.write_text('name = "s"\n')
     assert read(study)[0].model.base == "embedded"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[hardware]\ndimensions = {{ cores = [1{'0' * 400}] }}",
+        '[hardware]\ntechnology = "a\\u0000.toml"',
+        '[model]\npretrained = "a\\u0000b"',
+        '[accuracy]\ndata = "a\\u0000.csv"',
+    ],
+)
+def test_values_that_no_machine_can_take_are_problems(tmp_path, text):
+    study = tmp_path / "s.toml"
+    study.write_text(f'name = "s"\n{text}\n')
+    _, problems = read(study)
+    assert len(problems) == 1

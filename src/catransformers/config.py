@@ -15,6 +15,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from catransformers.errors import InputError, Problem, nearest
+from catransformers.units import as_float
 
 Mode = Literal["carbon", "latency", "energy"]
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
@@ -22,6 +23,13 @@ PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of it
 
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _printable(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("holds a zero character")
+        return value
 
 
 class DimensionRange(_Section):
@@ -62,7 +70,7 @@ class HardwareSection(_Section):
         if not isinstance(value, dict):
             return value
         return {
-            key: tuple(float(item) if type(item) is int else item for item in values)
+            key: tuple(as_float(item) if type(item) is int else item for item in values)
             if isinstance(values, list)
             else values
             for key, values in value.items()

@@ -1,16 +1,18 @@
 """A design = model spec × accelerator, and all that can be said of it without training: the `estimate`.
 
-Puts workloads, hardware and carbon together for one design. Pure: no I/O beyond the fact tables.
+Puts workloads, hardware and carbon together for one design. No I/O beyond the fact tables and the files one names.
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
-from catransformers.carbon.scenario import Scenario, named_scenario
+from catransformers.carbon.scenario import Scenario, named_scenario, scenario_from_mapping
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import WorkloadCost, estimate_workload
@@ -21,7 +23,7 @@ from catransformers.workloads.spec import ClipSpec, ModelSpec
 from catransformers.workloads.zoo import named_spec
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Estimate:
     """Time, energy, silicon and carbon of one design under one scenario.
 
@@ -52,6 +54,37 @@ class Estimate:
         """Peak throughput, tera-operations a second (a multiply-accumulate is two)."""
         return self.accelerator.peak_tops(self.technology.frequency_hz)
 
+    @property
+    def latency_s(self) -> float:
+        """Time of one inference, s."""
+        return self.cost.latency_s
+
+    @property
+    def energy_j(self) -> float:
+        """Energy of one inference, J, leakage and DRAM included."""
+        return self.cost.energy_j
+
+    @property
+    def area_mm2(self) -> float:
+        """Area of the die, mm²."""
+        return self.cost.area_m2 * MM2_PER_M2
+
+    @property
+    def total_kg(self) -> float:
+        """Embodied and operational carbon of one device over its life, kgCO2e."""
+        return float(self.footprint.total_kg)
+
+    @property
+    def meets_rate(self) -> bool:
+        """Whether one device can run as many inferences a second as the scenario counts."""
+        return self.cost.latency_s * self.scenario.inferences_per_second <= 1
+
+    def __repr__(self) -> str:
+        return (
+            f"<Estimate on {self.accelerator} ({self.technology.name}): {self.latency_s:.4g} s, {self.energy_j:.4g} J, "
+            f"{self.area_mm2:.4g} mm2, {self.total_kg:.4g} kgCO2e under scenario {self.scenario.name!r}>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """The object that `estimate --json` prints (stable keys, SI units but for `area_mm2`)."""
         print_ = self.footprint
@@ -66,7 +99,8 @@ class Estimate:
             "weights_on_chip": self.cost.resident,
             "latency_s": self.cost.latency_s,
             "energy_j": self.cost.energy_j,
-            "area_mm2": self.cost.area_m2 * MM2_PER_M2,
+            "area_mm2": self.area_mm2,
+            "meets_rate": self.meets_rate,
             "footprint": {
                 "embodied_kg": {
                     "die": float(print_.die_kg),
@@ -105,16 +139,19 @@ def estimate(
     model: str | ModelSpec | Mapping[str, Any],
     accelerator: str | Accelerator | Mapping[str, Any],
     *,
+    dimensions: Mapping[str, int] | None = None,
     technology: str | Technology = "default-22nm",
-    scenario: str | Scenario = "default",
+    scenario: str | Scenario | Mapping[str, object] = "default",
 ) -> Estimate:
     """What one design costs: latency, energy, area and carbon of one inference (an image and its texts).
 
     Args:
         model: a spec, its plain form, or a name (`embedded`, `ViT-B-16`, …).
         accelerator: an accelerator, its plain form, or text as in `cores=1,pe_x=256,pe_y=8,…`.
+        dimensions: pruned dimensions of the model, e.g. `{"vision.layers": 9}`.
         technology: a technology, its name, or the path of a TOML file.
-        scenario: a scenario or its name.
+        scenario: a scenario, its name, the path of a TOML file, or keys that change a named one (`base`, by default
+            `default`): `{"base": "always-on", "use_region": "FR"}`.
 
     Raises:
         InputError: for unknown names and values out of range, all at once per argument, and if scenario and
@@ -124,6 +161,7 @@ def estimate(
         spec: ModelSpec = named_spec(model)
     else:
         spec = model if isinstance(model, ClipSpec) else ClipSpec.from_dict(model)
+    spec = spec.with_dimensions(dimensions or {})
     if isinstance(accelerator, str):
         machine = Accelerator.parse(accelerator)
     elif isinstance(accelerator, Accelerator):
@@ -131,7 +169,7 @@ def estimate(
     else:
         machine = Accelerator.parse(",".join(f"{key}={value}" for key, value in accelerator.items()))
     tech = _technology(technology)
-    situation = scenario if isinstance(scenario, Scenario) else named_scenario(scenario)
+    situation = scenario if isinstance(scenario, Scenario) else read_scenario(scenario)
     check_node(tech, situation)
     work = clip.workload(spec, situation.texts_per_image)
     cost = estimate_workload(work, machine, tech)
@@ -147,6 +185,35 @@ def estimate(
         footprint(cost.area_m2, cost.energy_j, needs_dram, situation),
         _triple(footprint_range(cost.area_m2, cost.energy_j, needs_dram, situation)),
     )
+
+
+def read_scenario(given: str | Mapping[str, object]) -> Scenario:
+    """A named scenario, one in a TOML file (its name ends in `.toml`), or keys that change a named one.
+
+    Raises:
+        InputError: for an unknown name, an unreadable file, and every mistake in it.
+    """
+    if not isinstance(given, str):
+        return _scenario(given, "scenario")
+    path = Path(given)
+    if path.suffix != ".toml":
+        return named_scenario(given)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = Problem(given, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
+        raise InputError(problem) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(Problem(given, f"not TOML: {error}")) from error
+    table = table.get("scenario", table)
+    if not isinstance(table, dict):
+        raise InputError(Problem(f"{given}: scenario", f"{table!r} is not a table", "[scenario] and its keys"))
+    return _scenario(table, given)
+
+
+def _scenario(keys: Mapping[str, object], where: str) -> Scenario:
+    changes = dict(keys)
+    return scenario_from_mapping(str(changes.pop("base", "default")), changes, where)
 
 
 def check_node(tech: Technology, scenario: Scenario) -> None:

@@ -3,6 +3,7 @@
 Names say the unit (`latency_s`, `energy_j`, `area_m2`, `carbon_kg`, `intensity_kg_per_kwh`).
 """
 
+import math
 from typing import Final
 
 KIB: Final = 1024
@@ -19,3 +20,11 @@ MILLI: Final = 1e-3
 MICRO: Final = 1e-6
 GIGA: Final = 1e9
 TERA: Final = 1e12
+
+
+def as_float(value: float) -> float:
+    """The number as a float; a whole number too large for one is infinite (TOML knows no largest one)."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -249,3 +249,23 @@ def test_from_files_to_the_accuracy_of_a_pruned_model(tmp_path: Path) -> None:
     score = recall_at_1(model, task.pool("validation"))
     assert 0 <= score.accuracy <= 1
     assert np.isfinite(score.standard_error)
+
+
+def test_one_image_under_two_names_is_one_image(tmp_path: Path) -> None:
+    names = write_images(tmp_path, 20)
+    path = write_csv(tmp_path, [(n, "a") for n in names] + [(f"./{n}", "b") for n in names])
+    images = [image for split in read_pairs(path, 0).values() for image in split]
+    assert len(images) == 20
+    assert all(image.captions == ("a", "b") for image in images)
+
+
+def test_a_broken_image_elsewhere_and_an_endless_name_are_faults(tmp_path: Path) -> None:
+    names = write_images(tmp_path / "data", 20)
+    broken = tmp_path / "broken.png"
+    broken.write_text("no picture")
+    path = write_csv(tmp_path / "data", [(n, "a") for n in [*names, str(broken)]])
+    with pytest.raises(InputError, match=r"broken\.png: not an image"):
+        make_task(path).check()
+    path = write_csv(tmp_path / "data", [(n, "a") for n in [*names, "x" * 5000]])
+    with pytest.raises(InputError, match="1 × a missing image"):
+        read_pairs(path, 0)

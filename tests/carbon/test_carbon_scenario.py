@@ -129,6 +129,19 @@ def test_every_mistake_at_once():
         ("lifetime_years", "3"),
         ("lifetime_years", True),
         ("lifetime_years", float("inf")),
+        ("lifetime_years", 1e308),
+        ("lifetime_years", 10**400),
+        ("inferences", 1e308),
+        ("inferences_per_second", 10**400),
+        ("use_region", 10**400),
+        ("use_region", 1e300),
+        ("fab_intensity_g_per_kwh", 1e300),
+        ("use_intensity_change_per_year", 10.0),
+        ("defect_density_per_cm2", 1e300),
+        ("texts_per_image", 1e308),
+        ("pue", 1e308),
+        ("dram_gb", 1e308),
+        ("yield", 10**400),
         ("inferences", -1),
         ("pue", 0.9),
         ("dram_gb", -1),
@@ -151,6 +164,10 @@ def test_each_bad_value_is_named_once(key, value):
     found = problems(**{key: value})
     assert len(found) == 1
     assert found[0].startswith(f"{WHERE}.{key}: ")
+
+
+def test_a_grid_that_grows_beyond_any_number():
+    assert "no grid grows" in problems(use_intensity_change_per_year=1.0, lifetime_years=1000)[0]
 
 
 def test_contradictions():

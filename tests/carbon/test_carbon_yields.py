@@ -105,3 +105,11 @@ def test_edge_waste_is_never_negative_and_small_for_small_dies(area):
 def test_a_die_larger_than_the_wafer_is_refused():
     with pytest.raises(InputError, match="does not fit a wafer of 100 mm"):
         wafer_area_per_die(6e-3, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "area_m2", "scale"), [(YieldModel("poisson"), 1.0, 1.0), (YieldModel("fixed", 1e-300), 1e-6, 1.875)]
+)
+def test_a_yield_of_nothing_is_refused_rather_than_divided_by(model, area_m2, scale):
+    with pytest.raises(InputError, match="no die of"):
+        die_yield(model, area_m2, 1e3, scale)

@@ -138,3 +138,21 @@ def test_doctor_examines_this_environment(capsys):
     assert found["torch"]["state"] == "ok"
     assert found["embedded model"]["state"] == "ok"
     assert run(capsys, "doctor")[0] == 0
+
+
+def test_a_scenario_that_is_no_table(capsys, tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("scenario = 3\n")
+    code, _, err = run(capsys, "estimate", "--hardware", ACCELERATOR, "--scenario", str(path))
+    assert code == 2
+    assert "3 is not a table" in err
+
+
+def test_what_the_file_system_refuses_is_a_message(capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device", "runs/demo/study.toml")
+
+    monkeypatch.setattr("catransformers.design.estimate", full)
+    code, _, err = run(capsys, "estimate", "--hardware", ACCELERATOR)
+    assert code == 1
+    assert err == "error: runs/demo/study.toml: No space left on device\n"

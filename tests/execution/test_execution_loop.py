@@ -205,3 +205,21 @@ def test_a_space_smaller_than_the_trials_ends_when_all_are_tried(study, fake, tm
 def test_reading_what_is_no_study(tmp_path):
     with pytest.raises(InputError, match="no study in this folder"):
         load_study(tmp_path)
+
+
+def test_measurements_of_the_base_that_are_gone_are_made_again(study, fake, tmp_path):
+    first = run_study(study(search__trials=3), tmp_path / "s", executor=fake)
+    shutil.rmtree(tmp_path / "s" / "base")
+    begun = len(fake.started)
+    again = run_study(study(search__trials=4), tmp_path / "s", executor=fake)
+    assert fake.started[begun].endswith("/base")
+    assert told(again)[0][:3] == told(first)[0]
+
+
+def test_a_study_does_not_go_on_without_its_device(study, fake, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    run_study(study(search__trials=2, execution__device="cuda"), tmp_path / "s", executor=fake)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError, match="no CUDA device"):
+        run_study(study(search__trials=4, execution__device="cuda"), tmp_path / "s", executor=fake)
+    assert len(load_study(tmp_path / "s").trials) == 2

@@ -212,6 +212,13 @@ def test_only_what_the_rule_names_is_fused():
     ]
 
 
+def test_a_fractional_number_of_texts_fuses_the_same():
+    spec = named_spec("ViT-B-16").with_dimensions({"text.layers": 3, "text.heads": 3})
+    for texts in (0.1, 0.7, 1.1, 2.5):  # 3 layers × 0.1 × 3 heads is not 9 × 0.1 in floating point
+        pairs = [[(i.operator.name, i.rider is None) for i in items(workload(spec, n))] for n in (1, texts)]
+        assert pairs[0] == pairs[1]
+
+
 @given(
     gemms.filter(lambda g: g.count % g.parallel == 0),
     st.sampled_from(["activation", "add", "softmax"]),

@@ -129,7 +129,7 @@ def made_up_summary(trials: int = 40, *, tested: bool = True, failing: tuple[int
         common = {
             "number": number,
             "dimensions": dimensions,
-            "origin": "full model" if number == 0 else "expected improvement",
+            "origin": "largest model" if number == 0 else "expected improvement",
             "reason": {"predicted_accuracy": 0.61, "expected_improvement": 0.0123},
             "seconds": 5.5 + random.uniform(0, 1),
         }

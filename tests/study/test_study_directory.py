@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from catransformers.errors import InputError
 from catransformers.study.directory import StudyBusyError, StudyDirectory, write_whole
 
 HOLD = "import sys, time; from pathlib import Path; from catransformers.study.directory import StudyDirectory\n"
@@ -50,3 +51,9 @@ def test_names(tmp_path):
     assert directory.trial(7) == tmp_path / "trials" / "0007"
     assert directory.checkpoint(7) == tmp_path / "trials" / "0007" / "model.safetensors"
     assert directory.test(None) == tmp_path / "tests" / "base"
+
+
+def test_a_lock_that_cannot_be_made_is_an_input_error(tmp_path):
+    (tmp_path / "study.lock").mkdir()
+    with pytest.raises(InputError, match=r"study\.lock: cannot be written"), StudyDirectory(tmp_path).lock():
+        pass

@@ -169,3 +169,15 @@ def test_what_was_committed_outlives_a_kill(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     with Store(path, "write") as store:
         assert [p.number for p in store.proposals()] == list(range(5))
+
+
+@pytest.mark.parametrize(
+    "damage", ["UPDATE trials SET metrics = '{oops'", "UPDATE proposals SET reason = '[1]'", "DELETE FROM proposals"]
+)
+def test_damaged_records_are_an_integrity_error(tmp_path, damage):
+    path = tmp_path / "study.db"
+    filled(path)
+    with sqlite3.connect(path) as connection:
+        connection.execute(damage)
+    with Store(path) as store, pytest.raises(IntegrityError):
+        store.trials()

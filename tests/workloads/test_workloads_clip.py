@@ -96,3 +96,31 @@ def test_damaged_spec_is_an_input_error():
     del data["vision"]["heads"]
     with pytest.raises(InputError, match="heads"):
         ClipSpec.from_dict(data)
+
+
+def test_a_working_set_holds_the_norm_beside_queries_keys_and_values():
+    text = named_spec("ViT-B-16").with_dimensions({"text.heads": 6, "text.ffn_dim": 1024}).text
+    s, d, a = text.tokens, text.embed_dim, text.attention_dim
+    assert clip.layer_workload(text, "text").activation_bytes == 2 * s * d + 3 * s * a
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("vision", "layers"), "six"),
+        (("vision", "patch_size"), 0),
+        (("text", "heads"), -1),
+        (("text", "tokens"), 7.5),
+        (("projection_dim",), True),
+        (("activation",), "relu"),
+        (("activation",), ["gelu"]),
+    ],
+)
+def test_a_spec_of_impossible_values_is_an_input_error(place, value):
+    data = ZOO["ViT-B-16"].to_dict()
+    table = data
+    for key in place[:-1]:
+        table = table[key]
+    table[place[-1]] = value
+    with pytest.raises(InputError, match=place[-1]):
+        ClipSpec.from_dict(data)

@@ -18,12 +18,15 @@ from typing import Literal
 
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.facts import facts, rows
-from catransformers.units import G_PER_KG
+from catransformers.units import G_PER_KG, as_float
 
 Scope = Literal["lifecycle", "direct", "unstated"]
 Accounting = Literal["production", "consumption", "unstated"]
 Signal = Literal["average", "marginal", "unstated"]
 Use = Literal["use", "fab"]
+
+#: Far beyond any grid (coal: about 1,000), so that break-even intensities can be tried, and finite figures stay finite.
+MAX_G_PER_KWH = 1e9
 
 _TABLES: Mapping[Use, tuple[str, ...]] = MappingProxyType(
     {
@@ -108,10 +111,11 @@ def given_intensity(g_per_kwh: float, *, where: str = "region") -> GridIntensity
     """An intensity given as a number of g/kWh: no range, no stated basis.
 
     Raises:
-        InputError: if the number is negative or not finite.
+        InputError: if the number is negative, not finite, or beyond `MAX_G_PER_KWH`.
     """
-    if not math.isfinite(g_per_kwh) or g_per_kwh < 0:
-        problem = Problem(where, f"{g_per_kwh} g/kWh is not a grid intensity", allowed="a finite number ≥ 0")
+    if not 0 <= g_per_kwh <= MAX_G_PER_KWH:
+        allowed = f"a number ≥ 0 and ≤ {MAX_G_PER_KWH:g}"
+        problem = Problem(where, f"{g_per_kwh} g/kWh is not a grid intensity", allowed=allowed)
         raise InputError(problem)
     value = g_per_kwh / G_PER_KG
     code = f"{g_per_kwh:g}"
@@ -175,7 +179,7 @@ def region_intensity(
         problem = Problem(where, f"{region!r} is not a region", allowed="a name, a code, or a number of g/kWh")
         raise InputError(problem)
     if not isinstance(region, str):
-        return given_intensity(float(region), where=where)
+        return given_intensity(as_float(region), where=where)
     try:
         number = float(region)
     except ValueError:

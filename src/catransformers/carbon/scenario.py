@@ -6,6 +6,7 @@ single values; this module puts them together, checks what must agree, and resol
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from catransformers.carbon.yields import YieldModel
 from catransformers.errors import InputError, IntegrityError, Problem, unknown_name
 from catransformers.units import CM2_PER_M2, G_PER_KG, S_PER_YEAR
 
+#: e^50 times today's intensity at the end of life; far beyond sense, far below what a float holds.
+MAX_GROWTH = 50.0
 SCENARIO_NAMES = ("default", "always-on", "paper", "paper-code")
 
 
@@ -216,6 +219,7 @@ def scenario_from_mapping(base_name: str, overrides: Mapping[str, object], where
             problems += error.problems
     if not any(key in overrides and key not in values for key in ("node_nm", "yield", "defect_density_per_cm2")):
         problems += _defect_problems(merged, f"{where}.yield" if "yield" in values else f"{where}.node_nm")
+    problems += _growth_problems(merged, where)
     if len(grids) == 2 and not merged.get("allow_mixed_basis"):
         problems += _basis_problems(grids["use"], grids["fab"], where)
     if problems:
@@ -240,6 +244,15 @@ def _basis_problems(use: GridIntensity, fab: GridIntensity, where: str) -> list[
     what = f"mixes bases ({'; '.join(conflicts)}): use is {use.name} ({use.basis}), fab is {fab.name} ({fab.basis})"
     hint = "choose regions of one basis, give a number in g/kWh, or set allow_mixed_basis = true"
     return [Problem(f"{where}.use_region", what, hint=hint)]
+
+
+def _growth_problems(values: Mapping[str, object], where: str) -> list[Problem]:
+    """A yearly change and a lifetime that are each fine, but together take the grid beyond any number."""
+    change, years = (cast(float, values.get(key, 0.0)) for key in ("use_intensity_change_per_year", "lifetime_years"))
+    if math.log1p(change) * years <= MAX_GROWTH:
+        return []
+    what = f"{change:g} a year for {years:g} years: no grid grows like that"
+    return [Problem(f"{where}.use_intensity_change_per_year", what)]
 
 
 def _defect_problems(values: Mapping[str, object], where: str) -> list[Problem]:

@@ -12,9 +12,11 @@ from types import MappingProxyType
 from typing import Literal
 
 from catransformers.carbon.embodied import ABATEMENTS, table_nodes
+from catransformers.carbon.grid import MAX_G_PER_KWH
 from catransformers.carbon.parts import PACKAGES, default_memory_yield, memory_kinds
 from catransformers.carbon.yields import YieldModel
 from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.units import as_float
 
 DramPolicy = Literal["when-needed", "always", "never"]
 DRAM_POLICIES: tuple[DramPolicy, ...] = ("when-needed", "always", "never")
@@ -38,7 +40,7 @@ def _number(low: float, high: float = math.inf, *, above: bool = False) -> Reade
     def read(value: object, where: str) -> object:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InputError(Problem(where, f"{value!r} is not a number", allowed=allowed))
-        number = float(value)
+        number = as_float(value)
         if not math.isfinite(number) or number < low or (above and number == low) or number > high:
             raise InputError(Problem(where, f"{value!r} is out of range", allowed=allowed))
         return number
@@ -96,28 +98,30 @@ KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "name": Key("what to call the scenario", _text),
         "use_region": Key("where the device runs: name, code, or g/kWh", _region),
-        "use_intensity_g_per_kwh": Key("the grid of use as a number, instead of use_region", _number(0)),
+        "use_intensity_g_per_kwh": Key("the grid of use as a number, instead of use_region", _number(0, MAX_G_PER_KWH)),
         "use_intensity_change_per_year": Key(
-            "fraction by which that grid changes every year (−0.05: 5 % less)", _number(-1, above=True), 0.0
+            "fraction by which that grid changes every year (−0.05: 5 % less)", _number(-1, 1, above=True), 0.0
         ),
         "fab_region": Key("where the die is made: name, code, or g/kWh", _region),
-        "fab_intensity_g_per_kwh": Key("the grid of the fab as a number, instead of fab_region", _number(0)),
+        "fab_intensity_g_per_kwh": Key(
+            "the grid of the fab as a number, instead of fab_region", _number(0, MAX_G_PER_KWH)
+        ),
         "allow_mixed_basis": Key("let use and fab differ in what their intensity counts", _flag, False),
         "node_nm": Key("process node", _number(_FINEST, _COARSEST)),
         "abatement": Key("percentage of process gases abated", _choice(ABATEMENTS)),
         "yield": Key("a number, or poisson, murphy, seeds, negative-binomial", _yield),
-        "defect_density_per_cm2": Key("defects per cm², instead of the node's", _number(0)),
-        "wafer_diameter_mm": Key("count the edge waste of such a wafer", _number(0, above=True)),
-        "lifetime_years": Key("years of 365 days in use", _number(0, above=True)),
-        "inferences_per_second": Key("mean rate over the lifetime", _number(0)),
-        "inferences": Key("total over the lifetime, instead of a rate", _number(0)),
+        "defect_density_per_cm2": Key("defects per cm², instead of the node's", _number(0, 100)),
+        "wafer_diameter_mm": Key("count the edge waste of such a wafer", _number(0, 1000, above=True)),
+        "lifetime_years": Key("years of 365 days in use", _number(0, 1e5, above=True)),
+        "inferences_per_second": Key("mean rate over the lifetime", _number(0, 1e9)),
+        "inferences": Key("total over the lifetime, instead of a rate", _number(0, 1e18)),
         "dram": Key("whether there is DRAM", _choice(DRAM_POLICIES)),
         "dram_kind": Key("kind of DRAM", _dram_kind),
-        "dram_gb": Key("how much DRAM", _number(0)),
-        "dram_yield": Key("yield of the DRAM", _number(0, 1, above=True), default_memory_yield("dram")),
+        "dram_gb": Key("how much DRAM", _number(0, 1e6)),
+        "dram_yield": Key("yield of the DRAM", _number(0.01, 1), default_memory_yield("dram")),
         "package": Key("what a package counts", _choice(PACKAGES)),
-        "pue": Key("power usage effectiveness of the place of use", _number(1)),
-        "texts_per_image": Key("texts that one inference encodes beside its image", _number(0)),
+        "pue": Key("power usage effectiveness of the place of use", _number(1, 10)),
+        "texts_per_image": Key("texts that one inference encodes beside its image", _number(0, 1e6)),
     }
 )
 

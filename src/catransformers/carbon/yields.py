@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from catransformers.errors import InputError, Problem, nearest
 from catransformers.facts import facts
-from catransformers.units import MM2_PER_M2
+from catransformers.units import MM2_PER_M2, as_float
 
 Floats = NDArray[np.float64]
 YieldKind = Literal["fixed", "poisson", "murphy", "seeds", "negative-binomial"]
@@ -59,7 +59,7 @@ class YieldModel:
         elif isinstance(value, bool):
             number = None
         else:
-            number = float(value)
+            number = as_float(value)
         if number is None:
             hint = nearest(str(value), YIELD_KINDS[1:])
             raise InputError(Problem(where, f"{value!r} is not a yield model", allowed=_ALLOWED, hint=hint))
@@ -92,7 +92,21 @@ def die_yield(
 
     Returns:
         Yield in (0, 1], of the broadcast shape.
+
+    Raises:
+        InputError: if so few dies would work that the number is 0.
     """
+    result = _share(model, area_m2, defects_per_m2, defects_relative)
+    if not np.all(result > 0):
+        largest = float(np.max(area_m2)) * MM2_PER_M2
+        what = f"no die of {largest:.4g} mm² works under the {model} yield"
+        raise InputError(Problem("yield", what, hint="fewer defects, or another yield model"))
+    return result
+
+
+def _share(
+    model: YieldModel, area_m2: float | Floats, defects_per_m2: float | Floats, defects_relative: float | Floats
+) -> Floats:
     if model.kind == "fixed":
         return np.asarray(np.power(model.fixed, np.asarray(defects_relative, dtype=np.float64)))
     expected = np.asarray(area_m2, dtype=np.float64) * (np.asarray(defects_per_m2) * defects_relative)

@@ -55,8 +55,8 @@ class _Verbs(click.Group):
 def cli() -> None:
     """Find transformer models and the accelerators to run them on that together emit the least carbon.
 
-    Start with `catransformers demo`. Exit codes: 0 done, 2 bad input, 3 nothing feasible, 130 interrupted (run the
-    same command to go on).
+    Start with `catransformers demo`. Exit codes: 0 done, 1 failed (a damaged file, a full disk), 2 bad input,
+    3 nothing feasible, 130 interrupted (run the same command to go on).
     """
 
 
@@ -83,6 +83,10 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
+    except OSError as error:  # a full disk, a folder that is a file: the file system's word is all there is to say
+        place = f"{error.filename}: " if error.filename else ""
+        _say(f"error: {place}{error.strerror or error}")
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
 
 

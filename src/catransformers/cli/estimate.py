@@ -11,7 +11,6 @@ from catransformers.cli.inputs import (
     hardware_option,
     model_options,
     read_model,
-    read_scenario,
     scenario_option,
     technology_option,
 )
@@ -50,7 +49,7 @@ def estimate(
     spec = collect(read_model, model, settings)
     machine = collect(Accelerator.parse, hardware)
     tech = collect(read_technology, technology)
-    situation = collect(read_scenario, scenario)
+    situation = collect(design.read_scenario, scenario)
     collect.finish()
     assert spec and machine and tech and situation  # noqa: S101 - finish() has raised otherwise
     result = design.estimate(spec, machine, technology=tech, scenario=situation)
@@ -76,7 +75,7 @@ def _show(name: str, result: Estimate) -> None:
             [
                 ("parameters", f"{result.parameters:,}", f"weights {where}"),
                 ("work", quantity(result.macs, "MAC"), ""),
-                ("latency", quantity(cost.latency_s, "s"), f"{1 / cost.latency_s:.4g} a second at most"),
+                ("latency", quantity(cost.latency_s, "s"), f"{1 / cost.latency_s:,.4g} a second at most"),
                 (
                     "energy",
                     quantity(cost.energy_j, "J"),
@@ -95,10 +94,20 @@ def _show(name: str, result: Estimate) -> None:
                 ("DRAM", carbon(float(print_.dram_kg)), ""),
                 ("package", carbon(float(print_.package_kg)), ""),
                 ("use", carbon(float(print_.operational_kg)), f"{result.scenario.inferences:,.0f} inferences"),
-                ("total", carbon(float(print_.total_kg)), f"90 % range {carbon(low)} to {carbon(high)}"),
+                (
+                    "total",
+                    carbon(float(print_.total_kg)),
+                    f"{carbon(low)} to {carbon(high)}: p5 to p95 of the carbon factors",
+                ),
             ],
         )
     )
+    if not result.meets_rate:
+        rate = f"{result.scenario.inferences_per_second:g} inferences a second"
+        screen.print(
+            f"[bold]One device cannot do that[/]: the scenario counts {rate}, this design manages "
+            f"{1 / cost.latency_s:,.4g}. Use is counted for the inferences asked for, making for one device.\n"
+        )
     screen.print(
         table(
             "Operators",

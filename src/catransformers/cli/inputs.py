@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -12,7 +10,6 @@ import click
 from catransformers.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from catransformers.carbon.scenario import Scenario
     from catransformers.workloads.spec import ModelSpec
 
 P = ParamSpec("P")
@@ -106,26 +103,3 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     collect.finish()
     assert spec is not None  # noqa: S101 - finish() has raised otherwise
     return spec
-
-
-def read_scenario(name: str) -> Scenario:
-    """A named scenario, or one read from a TOML file (`base = "default"` and what differs from it).
-
-    Raises:
-        InputError: for an unknown name, an unreadable file, and every mistake in it.
-    """
-    from catransformers.carbon.scenario import named_scenario, scenario_from_mapping  # noqa: PLC0415
-
-    path = Path(name)
-    if path.suffix != ".toml":
-        return named_scenario(name)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            Problem(name, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(Problem(name, f"not TOML: {error}")) from error
-    table = table.get("scenario", table)
-    return scenario_from_mapping(str(table.pop("base", "default")), table, name)

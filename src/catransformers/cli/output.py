@@ -26,8 +26,8 @@ def quantity(value: float, unit: str, digits: int = 4) -> str:
 
 
 def carbon(kilograms: float, digits: int = 4) -> str:
-    """A footprint in the unit people read: `12.3 g CO2e` or `1.20 kg CO2e`."""
-    return f"{quantity(kilograms * 1e3, 'g', digits)} CO2e"
+    """A footprint in the unit people read: `12.3 g CO₂e` or `1.20 kg CO₂e`."""
+    return f"{quantity(kilograms * 1e3, 'g', digits)} CO₂e"
 
 
 def print_json(data: Any) -> None:

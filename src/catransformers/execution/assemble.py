@@ -32,15 +32,18 @@ DEFAULT_SCENARIO = "default"
 T = TypeVar("T")
 
 
-def limits_of(config: StudyConfig) -> Limits:
-    """A study's limits in SI units."""
+def limits_of(config: StudyConfig, scenario: Scenario) -> Limits:
+    """A study's limits in SI units. Whatever the file says, an inference must be done before the next is due."""
     section = config.objectives
+    latency = [] if section.max_latency_ms is None else [section.max_latency_ms * MILLI]
+    if scenario.inferences_per_second > 0:
+        latency.append(1 / scenario.inferences_per_second)
 
     def scaled(value: float | None, factor: float) -> float | None:
         return None if value is None else value * factor
 
     return Limits(
-        latency=scaled(section.max_latency_ms, MILLI),
+        latency=min(latency, default=None),
         energy=scaled(section.max_energy_mj, MILLI),
         area=scaled(section.max_area_mm2, 1 / MM2_PER_M2),
         carbon=section.max_carbon_kg,
@@ -106,7 +109,13 @@ def assemble(config: StudyConfig) -> SpaceCost:
     if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
     return space_cost(
-        models, table, tech, scenario, config.objectives.mode, limits_of(config), cache_dir=cache_folder("costs")
+        models,
+        table,
+        tech,
+        scenario,
+        config.objectives.mode,
+        limits_of(config, scenario),
+        cache_dir=cache_folder("costs"),
     )
 
 
@@ -144,13 +153,18 @@ def _spec_is_fine(config: StudyConfig) -> bool:
     return _try([], lambda: base_spec(config.model)) is not None
 
 
-def _check_learning(config: StudyConfig, *, look_at_base: bool) -> list[Problem]:
-    """What is wrong with the base model's weights, the task, its data and the device."""
+def check_device(config: StudyConfig) -> list[Problem]:
+    """What is wrong with the device here and now; a study may go on on another machine than it began on."""
+    if config.execution.device == "cpu":
+        return []
     import torch  # noqa: PLC0415 - only a study that trains needs it
 
-    problems: list[Problem] = []
-    if config.execution.device == "cuda" and not torch.cuda.is_available():
-        problems.append(Problem("execution.device", "no CUDA device can be used here", "cpu"))
+    return [] if torch.cuda.is_available() else [Problem("execution.device", "no CUDA device can be used here", "cpu")]
+
+
+def _check_learning(config: StudyConfig, *, look_at_base: bool) -> list[Problem]:
+    """What is wrong with the base model's weights, the task, its data and the device."""
+    problems = check_device(config)
     base = _try(problems, lambda: open_base(config.model)) if look_at_base else None
     if base is None:
         problems += _names_of_task(config)

@@ -17,7 +17,7 @@ import numpy as np
 
 from catransformers.config import StudyConfig
 from catransformers.errors import InputError, Problem
-from catransformers.execution.assemble import assemble, check
+from catransformers.execution.assemble import assemble, check, check_device
 from catransformers.execution.events import (
     BaseMeasured,
     Listener,
@@ -29,7 +29,7 @@ from catransformers.execution.events import (
 from catransformers.execution.finish import evaluation_of, finish
 from catransformers.execution.jobs import Done, Jobs, failed
 from catransformers.execution.local import Executor, LocalExecutor
-from catransformers.execution.messages import request_of
+from catransformers.execution.messages import read_result, request_of
 from catransformers.execution.opening import keep_origin, open_study, origin_of
 from catransformers.execution.results import StudyResults
 from catransformers.search.problem import Observation
@@ -70,10 +70,10 @@ def run_study(
         KeyboardInterrupt: on Ctrl-C, after the workers were stopped; the same call goes on.
     """
     directory = StudyDirectory(out)
-    if not directory.config.is_file():
-        problems = check(config, where)  # a study that is there was checked when it began
-        if problems:
-            raise InputError(problems)
+    # What makes up a study that is there was checked when it began; the machine may be another one.
+    problems = check_device(config) if directory.config.is_file() else check(config, where)
+    if problems:
+        raise InputError(problems)
     costs = assemble(config)
     origin = origin_of(config)
     chooser = strategy(config.search.strategy, costs.problem(), config.search.seed)
@@ -109,11 +109,14 @@ def _open(
         )
     )
     known = [e for e in store.evaluations() if e.subject is None and e.pool == "validation"]
-    if not known:
-        jobs.start(request_of(config, "base", None, {}), directory.base)
+    request = request_of(config, "base", None, {})
+    if not known or read_result(directory.base, request) is None:  # trials need the files that lie beside the result
+        jobs.start(request, directory.base)
         (done,) = jobs.wait()
-        known = [evaluation_of(done, "validation")]
-        store.add_evaluation(known[0])
+        measured = evaluation_of(done, "validation")
+        if not known:
+            store.add_evaluation(measured)
+            known = [measured]
     listen(BaseMeasured(known[0]))
 
 

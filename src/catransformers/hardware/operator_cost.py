@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isclose
 from typing import Literal, get_args
 
 import numpy as np
@@ -83,7 +84,7 @@ def items(workload: Workload) -> Iterator[Item]:
             and isinstance(following, VectorOp)
             and following.kind in _FUSABLE
             and following.component == here.component
-            and following.count * here.parallel == here.count
+            and isclose(following.count * here.parallel, here.count)  # counts of a fractional number of texts
             and following.rows * following.columns == here.parallel * here.m * here.n
             and following.columns == here.n
         ):

@@ -18,7 +18,7 @@ from typing import Any
 
 from catransformers.errors import InputError, Problem, nearest, unknown_name
 from catransformers.facts import facts
-from catransformers.units import GIGA, MILLI, PICO, UM2_PER_M2
+from catransformers.units import GIGA, MILLI, PICO, UM2_PER_M2, as_float
 
 TECHNOLOGY_NAMES = ("default-22nm", "paper")
 SRAM_NAMES = ("cacti7-22nm", "paper")
@@ -184,7 +184,7 @@ def _number(where: str, raw: object, rule: tuple[str, float, float, bool, float]
             return unknown_name(where, "fact", raw, table)
         value, source = table[raw].value, table[raw].source
     elif isinstance(raw, int | float) and not isinstance(raw, bool):
-        value = float(raw)
+        value = as_float(raw)
     else:
         return Problem(where, f"{raw!r} is neither a number nor the name of a fact")
     if not math.isfinite(value) or not low <= value <= high or (value == low and not inclusive):

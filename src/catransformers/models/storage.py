@@ -95,14 +95,23 @@ def read_description(path: Path) -> dict[str, object]:
     return description
 
 
-def load_model(path: Path) -> Clip:
+def load_model(path: str | os.PathLike[str]) -> Clip:
     """The model at `path`, its weights checked against the SHA-256 and the spec of the JSON beside it.
+
+    Args:
+        path: the `.safetensors` file, or the folder that holds `model.safetensors`.
+
+    Returns:
+        The model on the CPU, in evaluation mode.
 
     Raises:
         InputError: if a file is missing or the spec is not a CLIP's.
         IntegrityError: if the tensors are not the ones described: another hash, a tensor missing or too many,
             another shape or type.
     """
+    path = Path(path)
+    if path.is_dir():
+        path /= "model.safetensors"
     description = read_description(path)
     try:
         content = path.read_bytes()
@@ -121,7 +130,7 @@ def load_model(path: Path) -> Clip:
     with torch.device("meta"):
         model = Clip(ClipSpec.from_dict(spec))
     assign_tensors(model, tensors, str(path))
-    return model
+    return model.eval()
 
 
 def assign_tensors(model: Clip, tensors: Mapping[str, torch.Tensor], where: str) -> None:

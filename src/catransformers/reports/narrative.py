@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catransformers.reports.summary import Score, StudySummary, saving
+from catransformers.reports.summary import HEADLINE_LOSS, Score, StudySummary, saving
 from catransformers.reports.wording import NBSP, amount, duration, percent, plural, points, score
 from catransformers.reports.wording import saving as saving_words
+
+#: A standard error above this is too large for a loss to be called small, or absent.
+UNSURE = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,13 @@ def headline(summary: StudySummary) -> str:
             f"({amount(quantity, base.cost.objective)})."
         )
     less = saving(best.cost.objective, base.cost.objective)
+    lost = best.validation_loss
+    nearest = ""
+    if lost is not None and lost.value > HEADLINE_LOSS:
+        nearest = f"No design found so far loses at most {points(HEADLINE_LOSS, None)} points. The nearest to it: "
     sentence = (
-        f"Design {best.name} {saving_words(quantity, less)} than the unpruned base on its own best accelerator "
+        f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
+        "than the unpruned base on its own best accelerator "
         f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)})"
     )
     if best.loss is not None:
@@ -78,6 +86,8 @@ def headline(summary: StudySummary) -> str:
 
 
 def _loss(loss: Score, metric: str) -> str:
+    if loss.error is not None and loss.error > UNSURE:
+        return f"at an accuracy loss of {points(loss.value, loss.error)} points of {metric}, too unsure to tell much,"
     if loss.error is not None and abs(loss.value) <= loss.error:
         return f"at no measurable loss of accuracy ({points(loss.value, loss.error)} points of {metric})"
     if loss.value < 0:

@@ -41,7 +41,7 @@ class Trial:
         number: from 0, in the order of the proposals.
         status: `complete` or `failed`.
         dimensions: the model's, by name.
-        origin: what proposed it: `full model`, `Sobol`, `expected improvement`, …
+        origin: what proposed it: `largest model`, `Sobol`, `expected improvement`, …
         reason: the numbers behind the proposal, by name.
         seconds: wall time of the trial.
         error: why it failed, or an empty text.

@@ -80,7 +80,7 @@ class Proposal:
 
     Args:
         index: number of the model in the space.
-        origin: what chose it: `full model`, `smallest model`, `centre`, `Sobol`, `expected improvement`.
+        origin: what chose it: `largest model`, `smallest model`, `centre`, `Sobol`, `expected improvement`.
         reason: numbers behind the choice by name, all finite: `predicted_accuracy`, `predicted_low` and `_high`
             (one standard deviation either way), `cost`, `expected_improvement`, `candidates`, …
     """

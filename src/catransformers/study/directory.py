@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from catransformers.errors import CatransformersError
+from catransformers.errors import CatransformersError, InputError, Problem
 
 
 class StudyBusyError(CatransformersError):
@@ -68,9 +68,15 @@ class StudyDirectory:
 
         Raises:
             StudyBusyError: if another process holds it.
+            InputError: if the folder cannot be written.
         """
         path = self.root / "study.lock"
-        with path.open("a+b") as file:
+        try:
+            lock = path.open("a+b")
+        except OSError as error:
+            problem = Problem(str(path), f"cannot be written: {error.strerror}", hint="use another folder (--out)")
+            raise InputError(problem) from error
+        with lock as file:
             if not _try_lock(file.fileno()):
                 raise StudyBusyError(
                     f"{self.root}: another process is working on this study; wait for it, stop it, or use another "

@@ -186,12 +186,19 @@ class Store:
         return [ProposalRecord(number, _data(values), origin, _data(why)) for number, values, origin, why in rows]
 
     def trials(self) -> list[TrialRecord]:
-        """All finished trials by number."""
+        """All finished trials by number.
+
+        Raises:
+            IntegrityError: if the file is damaged.
+        """
         proposals = {proposal.number: proposal for proposal in self.proposals()}
         rows = self._read(
             "SELECT number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error "
             "FROM trials ORDER BY number"
         )
+        orphans = [row[0] for row in rows if row[0] not in proposals]
+        if orphans:
+            raise IntegrityError(f"{self.path}: damaged: no proposal of trial {', '.join(map(str, orphans))}")
         return [
             TrialRecord(
                 number=number,
@@ -246,7 +253,10 @@ def _text(data: Mapping[str, Any]) -> str:
 
 
 def _data(text: str) -> dict[str, Any]:
-    value = json.loads(text)
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
         raise IntegrityError(f"a stored record is no object: {text[:40]}")
     return value

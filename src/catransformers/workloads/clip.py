@@ -60,14 +60,16 @@ def layer_workload(e: EncoderSpec, component: str) -> Workload:
         Gemm("ffn_down", component, s, f, d, bias=True),
         VectorOp("residual_2", component, "add", s, d),
     )
-    # Alive at once: the residual stream beside either Q, K, V and one head's scores and context, or the FFN's middle.
+    # Alive at once: the residual stream beside either its norm and Q, K, V, or these and one head's scores and context,
+    # or its norm and the FFN's middle.
+    projections = 2 * s * d + 3 * s * a
     attention = s * d + 4 * s * a + s * s
     feed_forward = 2 * s * d + s * f
     return Workload(
         f"{component} layer",
         operators,
         _bytes(layer_parameters(e), WEIGHT_BITS),
-        _bytes(max(attention, feed_forward), ACTIVATION_BITS),
+        _bytes(max(projections, attention, feed_forward), ACTIVATION_BITS),
     )
 
 

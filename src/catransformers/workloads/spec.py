@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from catransformers.errors import InputError, Problem, nearest
 
 #: The dimensions that pruning changes, per encoder, as users write them: `vision.layers` and so on.
 PRUNABLE = ("layers", "ffn_dim", "embed_dim", "heads")
+
+Activation = Literal["gelu", "quick_gelu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class ClipSpec:
     vision: VisionSpec
     text: TextSpec
     projection_dim: int
-    activation: Literal["gelu", "quick_gelu"] = "gelu"
+    activation: Activation = "gelu"
 
     family = "clip"
 
@@ -110,19 +112,34 @@ class ClipSpec:
         """The inverse of `to_dict`.
 
         Raises:
-            InputError: if a key is missing, unknown, or of another type.
+            InputError: if a key is missing or unknown, a size is no whole number above 0, or the activation is unknown.
         """
         try:
             if data["family"] != cls.family:
                 raise InputError(Problem("model.family", f"{data['family']!r} is not {cls.family!r}"))
-            return cls(
+            spec = cls(
                 vision=VisionSpec(**data["vision"]),  # type: ignore[arg-type]
                 text=TextSpec(**data["text"]),  # type: ignore[arg-type]
-                projection_dim=int(data["projection_dim"]),  # type: ignore[call-overload]
+                projection_dim=data["projection_dim"],  # type: ignore[arg-type]
                 activation=data["activation"],  # type: ignore[arg-type]
             )
         except (KeyError, TypeError) as error:
             raise InputError(Problem("model spec", f"not a CLIP spec: {error}")) from error
+        sizes: dict[str, object] = {"projection_dim": spec.projection_dim}
+        for name, encoder in (("vision", spec.vision), ("text", spec.text)):
+            sizes |= {f"{name}.{f.name}": getattr(encoder, f.name) for f in fields(encoder)}
+        problems = [
+            Problem(f"model spec: {name}", f"{value!r} is not a size", "integers from 1")
+            for name, value in sizes.items()
+            if type(value) is not int or value < 1
+        ]
+        if spec.activation not in get_args(Activation):
+            problems.append(
+                Problem("model spec: activation", f"{spec.activation!r} is unknown", ", ".join(get_args(Activation)))
+            )
+        if problems:
+            raise InputError(problems)
+        return spec
 
 
 ModelSpec = ClipSpec

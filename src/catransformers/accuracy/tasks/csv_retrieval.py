@@ -101,21 +101,24 @@ def read_pairs(path: Path, seed: int) -> dict[str, list[CaptionedImage]]:
     rows, has_split, problems = _rows(path)
     faults = _Faults()
     captions: dict[str, list[str]] = {}
+    files: dict[str, Path] = {}
     splits: dict[str, str] = {}
     for line, row in rows:
-        name, caption, split = row["image"], row["caption"], row.get("split", "")
-        if not name or not caption:
+        caption, split = row["caption"], row.get("split", "")
+        if not row["image"] or not caption:
             faults.add("an empty image or caption", f"line {line}")
             continue
+        name = os.path.normpath(row["image"])  # `a.png` and `./a.png` are one image, of one split
         if has_split and split not in SPLITS:
             faults.add(f"an unknown split (allowed: {', '.join(SPLITS)})", f"line {line}: {split!r}")
-        if name not in captions and not (path.parent / name).is_file():
+        file = files.setdefault(name, path.parent / row["image"])
+        if name not in captions and not _is_file(file):
             faults.add("a missing image", f"line {line}: {name}")
         if splits.setdefault(name, split) != split:
             faults.add("an image in two splits", f"line {line}: {name}")
         captions.setdefault(name, []).append(caption)
     problems += faults.problems(str(path))
-    images = {name: CaptionedImage(path.parent / name, tuple(texts)) for name, texts in captions.items()}
+    images = {name: CaptionedImage(files[name], tuple(texts)) for name, texts in captions.items()}
     if not has_split:
         splits = _random_split(sorted(images), seed)
     result: dict[str, list[CaptionedImage]] = {split: [] for split in SPLITS}
@@ -130,6 +133,13 @@ def read_pairs(path: Path, seed: int) -> dict[str, list[CaptionedImage]]:
     if problems:
         raise InputError(problems)
     return result
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, say
+        return False
 
 
 def _random_split(names: Sequence[str], seed: int) -> dict[str, str]:
@@ -184,7 +194,8 @@ class CsvRetrievalTask:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for path, fault in zip(every, pool.map(_fault, every), strict=True):
                 if fault:
-                    faults.add("an image that cannot be read", f"{path.relative_to(self.path.parent)}: {fault}")
+                    shown = path.relative_to(self.path.parent) if path.is_relative_to(self.path.parent) else path
+                    faults.add("an image that cannot be read", f"{shown}: {fault}")
         problems = faults.problems(str(self.path))
         if problems:
             raise InputError(problems)

@@ -1,6 +1,6 @@
 """The first trials of a learning strategy: the space's corners that every study asks about, its centre, a few more.
 
-The full model says what there is to lose, the smallest how much at most is lost; the centre and three Sobol points
+The largest model says what there is to lose, the smallest how much at most is lost; the centre and three Sobol points
 give the Gaussian process something to fit.
 """
 
@@ -18,7 +18,7 @@ def start(problem: SearchProblem, seed: int) -> list[Proposal]:
     """Up to six different feasible models; where one is infeasible or stands twice, a Sobol point takes its place."""
     shape = np.array(problem.space.shape)
     corners = {
-        "full model": shape - 1,
+        "largest model": shape - 1,
         "smallest model": np.zeros_like(shape),
         "centre": shape // 2,
     }
