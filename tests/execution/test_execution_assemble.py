@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
 from catransformers.errors import InputError
 from catransformers.execution.assemble import assemble, check, limits_of
@@ -102,10 +103,18 @@ def test_limits_are_in_si(study):
             objectives__max_area_mm2=3.0,
             objectives__max_carbon_kg=4.0,
             objectives__max_parameters=5,
-        )
+        ),
+        named_scenario("default"),
     )
     assert (limits.latency, limits.energy, limits.carbon, limits.parameters) == (0.05, 0.002, 4.0, 5)
     assert limits.area == pytest.approx(3e-6)
+
+
+def test_an_inference_must_be_done_before_the_next_is_due(study):
+    thirty = named_scenario("always-on")
+    assert limits_of(study(objectives__max_latency_ms=50.0), thirty).latency == pytest.approx(1 / 30)
+    assert limits_of(study(objectives__max_latency_ms=20.0), thirty).latency == 0.02
+    assert limits_of(study(objectives__mode="latency"), thirty).latency == pytest.approx(1 / 30)
 
 
 def test_assembled_costs_follow_the_study(study):

@@ -40,6 +40,12 @@ def test_a_saved_model_loads_back_bit_for_bit(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
 
 
+def test_load_takes_text_or_the_folder_and_gives_a_model_to_use(tmp_path: Path) -> None:
+    _, path = saved(tmp_path)
+    for given in (str(path), tmp_path, str(tmp_path)):
+        assert not load_model(given).training
+
+
 def test_the_same_weights_give_the_same_hash(tmp_path: Path) -> None:
     model, path = saved(tmp_path)
     first = read_description(path)["sha256"]

@@ -62,13 +62,15 @@ def test_kept_is_the_mean_over_the_front_in_rising_order(summary: StudySummary) 
     assert kept["vision.layers"] == pytest.approx(mean)
 
 
-def with_best(summary: StudySummary, cost: float, loss: Score) -> StudySummary:
-    """The study with base 1 kg and a headline design of `cost` kg."""
+def with_best(summary: StudySummary, cost: float, loss: Score, validation: float = 0.02) -> StudySummary:
+    """The study with base 1 kg and a headline design of `cost` kg that loses `validation` where the search looks."""
     position = summary.headline
     assert position is not None
     front = list(summary.front)
     old = front[position]
-    front[position] = replace(old, cost=replace(old.cost, objective=cost), test_loss=loss)
+    front[position] = replace(
+        old, cost=replace(old.cost, objective=cost), test_loss=loss, validation_loss=Score(validation, 0.008)
+    )
     base = replace(summary.base, cost=replace(summary.base.cost, objective=1.0))
     return replace(summary, base=base, front=tuple(front))
 
@@ -82,9 +84,16 @@ def test_the_headline_in_words(summary: StudySummary) -> None:
     )
 
 
+def test_a_headline_that_must_settle_for_more_loss_says_so(summary: StudySummary) -> None:
+    text = breakable(narrative.headline(with_best(summary, 0.1, Score(0.4, 0.01), validation=0.41)))
+    assert text.startswith("No design found so far loses at most 3.0 points. The nearest to it: design ")
+    assert "40.0 ± 1.0 points" in text
+
+
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
+        (Score(0.0, 0.065), "at an accuracy loss of 0.0 ± 6.5 points of recall@1, too unsure to tell much,"),
         (Score(0.004, 0.008), "at no measurable loss of accuracy (0.4 ± 0.8 points of recall@1)"),
         (Score(-0.02, 0.008), "and is more accurate by 2.0 ± 0.8 points of recall@1"),
     ],

@@ -180,6 +180,8 @@ def doubts(summary: StudySummary) -> tuple[str, ...]:
         "Carbon ranges (5th to 95th percentile) cover the uncertainty of the carbon factors alone: electricity, "
         "manufacture, yield. They do not cover errors of the latency and energy model, nor the scenario's choices. All "
         "designs meet the same draws, so one can be surely better than another although their ranges overlap.",
+        "Between inferences the chip is taken to be off and yet to keep the weights that live on it, at no cost. Real "
+        "buffers leak to remember: the electricity of use is a lower bound, the more so the rarer the inferences.",
         f"Every accuracy is that of a short fine-tune ({plural(accuracy.steps, 'step')}): a proxy that ranks models. "
         "Trained longer, pruned models would recover further, and some would change places.",
         f"The front was chosen by validation accuracy among {plural(len(summary.trials), 'trial')}, so its validation "
