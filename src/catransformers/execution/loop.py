@@ -26,7 +26,7 @@ from catransformers.execution.events import (
     TrialStarted,
     silent,
 )
-from catransformers.execution.finish import evaluation_of, finish
+from catransformers.execution.finish import StudyFailure, evaluation_of, finish
 from catransformers.execution.jobs import Done, Jobs, failed
 from catransformers.execution.local import Executor, LocalExecutor
 from catransformers.execution.messages import read_result, request_of
@@ -40,6 +40,8 @@ from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
 from catransformers.workloads import clip
+
+PATIENCE = 5  # failed trials in a row after which a study stops
 
 
 def run_study(
@@ -66,7 +68,7 @@ def run_study(
         InputError: for everything that is wrong with the study, or a folder with another one; nothing is written.
         InfeasibleError: if no model has an accelerator that keeps the limits; nothing is written.
         StudyBusyError: if another process works on it.
-        StudyFailure: if the base model cannot be measured.
+        StudyFailure: if the base model cannot be measured, or `PATIENCE` trials in a row fail.
         KeyboardInterrupt: on Ctrl-C, after the workers were stopped; the same call goes on.
     """
     directory = StudyDirectory(out)
@@ -133,8 +135,7 @@ def _search(
     workers = config.execution.workers
     proposals = {proposal.number: proposal for proposal in store.proposals()}
     finished = {trial.number: trial for trial in store.trials()}
-    started: set[int] = set()
-    ahead = 0
+    failures = ahead = 0
     while True:
         while ahead < config.search.trials and all(n in finished for n in range(ahead - workers + 1)):
             if ahead not in finished:
@@ -144,7 +145,6 @@ def _search(
                         break  # every feasible model was tried
                     store.add_proposal(proposal)
                     proposals[ahead] = proposal
-                started.add(ahead)
                 listen(TrialStarted(proposals[ahead]))
                 jobs.start(request_of(config, "trial", ahead, proposals[ahead].dimensions), directory.trial(ahead))
             ahead += 1
@@ -158,6 +158,12 @@ def _search(
             store.add_trial(record)
             finished[number] = record
             listen(TrialFinished(record, len(finished)))
+            failures = failures + 1 if record.status == "failed" else 0
+            if failures == PATIENCE:  # a full disk, say: do not spend the rest of the trials on it
+                raise StudyFailure(
+                    f"{failures} trials in a row failed, so the study stops here; the last one said: {record.error} "
+                    "(mend the cause and run the same command again)"
+                )
 
 
 def _propose(
