@@ -28,7 +28,7 @@ def estimates():
 @pytest.mark.parametrize("line", list(estimates()))
 def test_estimates_in_the_docs_run(capsys, line):
     with pytest.raises(SystemExit) as ended:
-        main(shlex.split(line)[1:])
+        main(shlex.split(line, comments=True)[1:])
     assert ended.value.code == 0, capsys.readouterr().err
 
 
@@ -36,7 +36,7 @@ def test_the_estimate_that_the_readme_prints(capsys):
     text = (ROOT / "README.md").read_text()
     line = next(p.values[0] for p in estimates() if "ViT-B-16" in p.values[0])
     with pytest.raises(SystemExit):
-        main(shlex.split(line)[1:])
+        main(shlex.split(line, comments=True)[1:])
     out = capsys.readouterr().out
     claimed = re.search(
         r"prints latency ([\d.]+ ms), energy ([\d.]+) mJ \(([\d.]+) pJ an operation\), die ([\d.]+)", text
