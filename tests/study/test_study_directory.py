@@ -1,4 +1,4 @@
-"""A study's folder: one writer at a time, files that appear whole."""
+"""A study's folder: one writer at a time."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from catransformers.errors import InputError
-from catransformers.study.directory import StudyBusyError, StudyDirectory, write_whole
+from catransformers.study.directory import StudyBusyError, StudyDirectory
 
 HOLD = "import sys, time; from pathlib import Path; from catransformers.study.directory import StudyDirectory\n"
 HOLD += "with StudyDirectory(Path(sys.argv[1])).lock(): print('held', flush=True); time.sleep(60)"
@@ -27,23 +27,6 @@ def test_a_second_writer_is_told_so_and_a_killed_one_leaves_no_lock(tmp_path):
         assert (tmp_path / "study.lock").exists()
     with directory.lock():  # given back
         pass
-
-
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path):
-    path = tmp_path / "deep" / "file.json"
-    write_whole(path, "one")
-    write_whole(path, "zwei – ü")
-    assert path.read_text(encoding="utf-8") == "zwei – ü"
-    assert [p.name for p in path.parent.iterdir()] == ["file.json"]
-
-
-def test_a_write_that_fails_keeps_the_old_file(tmp_path):
-    path = tmp_path / "file.json"
-    write_whole(path, "old")
-    with pytest.raises(UnicodeEncodeError):
-        write_whole(path, "\ud800")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_names(tmp_path):

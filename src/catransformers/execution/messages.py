@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from catransformers.errors import IntegrityError
-from catransformers.study.directory import write_whole
+from catransformers.files import write_whole
 from catransformers.study.records import finite
 
 if TYPE_CHECKING:

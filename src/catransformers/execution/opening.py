@@ -11,7 +11,8 @@ from catransformers import __version__
 from catransformers.config import StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.bases import open_base
-from catransformers.study.directory import StudyDirectory, write_whole
+from catransformers.files import write_whole
+from catransformers.study.directory import StudyDirectory
 from catransformers.study.store import Store
 
 HINT = "use another folder for another study"

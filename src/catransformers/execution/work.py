@@ -23,11 +23,12 @@ from catransformers.accuracy.tasks import Task
 from catransformers.errors import IntegrityError
 from catransformers.execution.bases import open_base, open_task
 from catransformers.execution.messages import Request, Result
+from catransformers.files import write_whole
 from catransformers.models.clip import Clip
 from catransformers.models.importance import Importance
 from catransformers.models.importance_store import cached_importance
 from catransformers.models.prune import prune
-from catransformers.models.storage import load_model, save_model, write_atomically
+from catransformers.models.storage import load_model, save_model
 from catransformers.study.directory import StudyDirectory
 from catransformers.workloads import clip
 
@@ -147,7 +148,7 @@ def _result(
 def _keep_hits(folder: Path, score: RetrievalScore) -> None:
     content = io.BytesIO()
     np.save(content, score.hits, allow_pickle=False)
-    write_atomically(folder / HITS, content.getvalue())
+    write_whole(folder / HITS, content.getvalue())
 
 
 def _base_score(folder: Path, like: RetrievalScore) -> RetrievalScore:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -20,35 +19,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.files import write_whole
 from catransformers.models.clip import Clip
 from catransformers.workloads.spec import ClipSpec
 
 RESERVED = ("spec", "sha256")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Put `content` at `path`: the old file or the new one is there at any moment, never a part of one.
-
-    Raises:
-        OSError: if the folder cannot be written.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def save_model(model: Clip, path: Path, metadata: Mapping[str, object] | None = None) -> str:
@@ -71,8 +46,8 @@ def save_model(model: Clip, path: Path, metadata: Mapping[str, object] | None = 
     digest = hashlib.sha256(content).hexdigest()
     description = {"spec": model.spec.to_dict(), "sha256": digest, **metadata}
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_atomically(path, content)
-    write_atomically(path.with_suffix(".json"), text.encode())
+    write_whole(path, content)
+    write_whole(path.with_suffix(".json"), text)
     return digest
 
 

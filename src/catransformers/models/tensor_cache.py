@@ -18,7 +18,7 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from catransformers.errors import CatransformersWarning, IntegrityError
-from catransformers.models.storage import write_atomically
+from catransformers.files import write_whole
 
 
 def digest(tensors: Mapping[str, Tensor]) -> str:
@@ -43,7 +43,7 @@ def save_keyed(tensors: Mapping[str, Tensor], path: Path, key: str) -> None:
         OSError: if the folder cannot be written.
     """
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    write_atomically(path, save_tensors(whole, {"key": key, "digest": digest(whole)}))
+    write_whole(path, save_tensors(whole, {"key": key, "digest": digest(whole)}))
 
 
 def load_keyed(path: Path, key: str) -> dict[str, Tensor]:
