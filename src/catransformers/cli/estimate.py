@@ -34,6 +34,10 @@ def estimate(
     Nothing is trained or measured: the figures come from the cost model and the carbon model, with every operator's
     cycles, utilisation, binding resource and energy.
 
+    In the table, busy is the share of the multipliers' peak; bound by is what limits the operator: the multipliers
+    (compute), a core's buffer (local), the shared buffer (global), DRAM, or the vector unit. An activation, sum or
+    softmax that rides on the product before it adds no cycles of its own.
+
     \b
     Examples:
       catransformers estimate --model ViT-B-16 \\
