@@ -36,6 +36,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from catransformers.accuracy.losses import contrastive_loss
 from catransformers.accuracy.retrieval import RetrievalScore, recall_at_1
 from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.accuracy.tasks.scenes_images import IMAGE_SIZE, render
@@ -155,12 +156,6 @@ def batches(recipe: Recipe) -> Iterator[TrainingBatch]:
         yield TrainingBatch(torch.from_numpy(scenes), images, ink, torch.from_numpy(tokens))
 
 
-def contrastive_loss(logits: Tensor) -> Tensor:
-    """CLIP's loss of logits (b images, b texts): the mean of both directions' cross-entropies."""
-    labels = torch.arange(len(logits))
-    return (F.cross_entropy(logits, labels) + F.cross_entropy(logits.T, labels)) / 2
-
-
 class AuxiliaryLosses(nn.Module):
     """What guides the training at first; none of it is part of the model."""
 
@@ -266,7 +261,7 @@ def train(recipe: Recipe, every: int = 100, label: str = "") -> tuple[Clip, list
             group["lr"] = peak * recipe.rate(step)
         dropout.active = step >= recipe.drop_start * recipe.steps
         image, text = model.encode_image(batch.images), model.encode_text(batch.tokens)
-        loss = contrastive_loss(model.logit_scale.exp() * image @ text.T)
+        loss = contrastive_loss(model.logit_scale.exp() * image @ text.T, batch.tokens)
         total, weight = loss, recipe.auxiliary(step)
         if weight > 0:
             total = loss + weight * auxiliary(image, text, patches[-1], batch)

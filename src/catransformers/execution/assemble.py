@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from catransformers.carbon.scenario import Scenario, scenario_from_mapping
+from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
-from catransformers.design import check_node
+from catransformers.design import check_node, read_scenario
 from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
 from catransformers.execution.bases import CSV_TASK, base_spec, open_base, open_task
 from catransformers.execution.cache import cache_folder
@@ -27,7 +27,6 @@ from catransformers.search.strategies import STRATEGIES
 from catransformers.units import MILLI, MM2_PER_M2
 
 MAX_MODELS = 20_000_000  # every model of a space is costed: beyond this, memory and patience end
-DEFAULT_SCENARIO = "default"
 
 T = TypeVar("T")
 
@@ -57,9 +56,7 @@ def scenario_of(config: StudyConfig) -> Scenario:
     Raises:
         InputError: with everything that is wrong with it.
     """
-    overrides: dict[str, object] = dict(config.scenario)
-    base = str(overrides.pop("base", DEFAULT_SCENARIO))
-    return scenario_from_mapping(base, overrides, "scenario")
+    return read_scenario(dict(config.scenario))
 
 
 def model_space_of(config: StudyConfig) -> ModelSpace:
@@ -137,8 +134,8 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
         problems.append(Problem("hardware", str(error)))
     if config.search.strategy not in STRATEGIES:
         problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, STRATEGIES))
-    known = _try(problems, lambda: model_space_of(config)) is not None
-    problems += _check_learning(config, look_at_base=known or bool(problems and _spec_is_fine(config)))
+    _try(problems, lambda: model_space_of(config))
+    problems += _check_learning(config)
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
 
@@ -146,11 +143,6 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
 def _clock(tech: Technology | None) -> float:
     """The technology's clock, Hz; any, where it is unknown and only the names of the space are checked."""
     return tech.frequency_hz if tech is not None else 1.0
-
-
-def _spec_is_fine(config: StudyConfig) -> bool:
-    """Whether the base model itself is known, so that its weights can be looked at."""
-    return _try([], lambda: base_spec(config.model)) is not None
 
 
 def check_device(config: StudyConfig) -> list[Problem]:
@@ -162,10 +154,11 @@ def check_device(config: StudyConfig) -> list[Problem]:
     return [] if torch.cuda.is_available() else [Problem("execution.device", "no CUDA device can be used here", "cpu")]
 
 
-def _check_learning(config: StudyConfig, *, look_at_base: bool) -> list[Problem]:
+def _check_learning(config: StudyConfig) -> list[Problem]:
     """What is wrong with the base model's weights, the task, its data and the device."""
     problems = check_device(config)
-    base = _try(problems, lambda: open_base(config.model)) if look_at_base else None
+    known = _try([], lambda: base_spec(config.model)) is not None  # if not, the model space has said so
+    base = _try(problems, lambda: open_base(config.model)) if known else None
     if base is None:
         problems += _names_of_task(config)
         return problems

@@ -1,4 +1,4 @@
-"""A study on disk: which file lies where, the lock that keeps a second writer out, files that appear whole.
+"""A study on disk: which file lies where, and the lock that keeps a second writer out.
 
 ```
 study.toml               the resolved study
