@@ -8,7 +8,7 @@ from catransformers.errors import InputError
 from catransformers.workloads import clip
 from catransformers.workloads.operators import Gemm
 from catransformers.workloads.spec import ClipSpec
-from catransformers.workloads.zoo import MODEL_NAMES, ZOO, named_spec
+from catransformers.workloads.zoo import ZOO, named_spec
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,6 @@ def test_wrong_dimensions_are_told_all_at_once():
 def test_unknown_model_offers_the_nearest():
     with pytest.raises(InputError, match="ViT-B-16"):
         named_spec("ViTB16")
-
-
-def test_every_named_model_has_a_workload():
-    for name in MODEL_NAMES:
-        work = clip.workload(named_spec(name))
-        assert work.macs > 1e6
-        assert 0 < work.activation_bytes < work.weight_bytes
 
 
 def test_damaged_spec_is_an_input_error():

@@ -6,19 +6,15 @@ every model of a space follows from a few hundred layer shapes. Counts agree wit
 
 from __future__ import annotations
 
-from math import ceil
-
-from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, concatenate
+from catransformers.workloads import blocks
+from catransformers.workloads.blocks import embedding, layer_norm, linear, with_parameters
+from catransformers.workloads.operators import Operator, Part, Workload, concatenate
 from catransformers.workloads.spec import ClipSpec, EncoderSpec, TextSpec, VisionSpec
-
-WEIGHT_BITS = 8
-ACTIVATION_BITS = 8
 
 
 def layer_parameters(e: EncoderSpec) -> int:
     """Parameters of one block: Q, K, V and output projections, FFN, two LayerNorms, all biases."""
-    d, a, f = e.embed_dim, e.attention_dim, e.ffn_dim
-    return (3 * d * a + 3 * a) + (a * d + d) + (d * f + f) + (f * d + d) + 4 * d
+    return blocks.layer_parameters(e)
 
 
 def stem_parameters(e: EncoderSpec, projection_dim: int) -> int:
@@ -39,38 +35,9 @@ def parameters(spec: ClipSpec) -> int:
     )
 
 
-def _bytes(values: int, bits: int) -> int:
-    return ceil(values * bits / 8)
-
-
 def layer_workload(e: EncoderSpec, component: str) -> Workload:
     """One block of an encoder: pre-norm attention and FFN with their residual sums."""
-    s, d, a, f, h = e.tokens, e.embed_dim, e.attention_dim, e.ffn_dim, e.heads
-    operators: tuple[Operator, ...] = (
-        VectorOp("ln_1", component, "norm", s, d),
-        Gemm("qkv", component, s, d, a, count=3, bias=True, parallel=3),
-        Gemm("scores", component, s, e.head_dim, s, count=h, weights=False, parallel=h),
-        VectorOp("softmax", component, "softmax", h * s, s),
-        Gemm("context", component, s, s, e.head_dim, count=h, weights=False, parallel=h),
-        Gemm("out_proj", component, s, a, d, bias=True),
-        VectorOp("residual_1", component, "add", s, d),
-        VectorOp("ln_2", component, "norm", s, d),
-        Gemm("ffn_up", component, s, d, f, bias=True),
-        VectorOp("activation", component, "activation", s, f),
-        Gemm("ffn_down", component, s, f, d, bias=True),
-        VectorOp("residual_2", component, "add", s, d),
-    )
-    # Alive at once: the residual stream beside either its norm and Q, K, V, or these and one head's scores and context,
-    # or its norm and the FFN's middle.
-    projections = 2 * s * d + 3 * s * a
-    attention = s * d + 4 * s * a + s * s
-    feed_forward = 2 * s * d + s * f
-    return Workload(
-        f"{component} layer",
-        operators,
-        _bytes(layer_parameters(e), WEIGHT_BITS),
-        _bytes(max(projections, attention, feed_forward), ACTIVATION_BITS),
-    )
+    return blocks.layer_workload(e, component)
 
 
 def stem_workload(e: EncoderSpec, component: str, projection_dim: int) -> Workload:
@@ -80,42 +47,45 @@ def stem_workload(e: EncoderSpec, component: str, projection_dim: int) -> Worklo
     if isinstance(e, VisionSpec):
         patches, pixels = s - 1, 3 * e.patch_size**2
         head = (
-            Gemm("patch_embed", component, patches, pixels, d),
-            VectorOp("positions", component, "add", s, d),
-            VectorOp("ln_pre", component, "norm", s, d),
+            linear("patch_embed", component, patches, pixels, d),
+            with_parameters("positions", component, "add", s, d, s * d + d),  # and the class token
+            layer_norm("ln_pre", component, s, d),
         )
         alive = max(patches * (pixels + d), 2 * s * d)
         pooled = 1  # ln_post sees the class token only
-    else:
+    elif isinstance(e, TextSpec):
         head = (
-            VectorOp("token_embed", component, "embedding", s, d),
-            VectorOp("positions", component, "add", s, d),
+            embedding("token_embed", component, s, d, e.vocab_size),
+            with_parameters("positions", component, "add", s, d, s * d),
         )
         alive = 2 * s * d
         pooled = s  # ln_final runs before pooling, on every token
+    else:
+        raise TypeError(f"no stem for {type(e).__name__}")
     tail = (
-        VectorOp("ln_out", component, "norm", pooled, d),
-        Gemm("projection", component, 1, d, projection_dim),
+        layer_norm("ln_out", component, pooled, d),
+        linear("projection", component, 1, d, projection_dim),
     )
-    return Workload(
-        f"{component} stem",
-        head + tail,
-        _bytes(stem_parameters(e, projection_dim), WEIGHT_BITS),
-        _bytes(alive, ACTIVATION_BITS),
-    )
+    return Workload(f"{component} stem", head + tail, stem_parameters(e, projection_dim), alive)
 
 
-def workload(spec: ClipSpec, texts_per_image: float = 1) -> Workload:
-    """One inference: one image and `texts_per_image` texts through their encoders.
+def parts(spec: ClipSpec, texts_per_image: float = 1) -> list[Part]:
+    """The vision encoder, once, and the text encoder, `texts_per_image` times.
 
     Each text is run by itself, so the texts multiply the text encoder's operators, not its stored weights.
     """
-    parts = []
-    for component, e, times in (("vision", spec.vision, 1), ("text", spec.text, texts_per_image)):
-        once = concatenate(
+    return [
+        Part(
             component,
-            [stem_workload(e, component, spec.projection_dim), layer_workload(e, component).scaled(e.layers)],
+            e.layers,
+            layer_workload(e, component),
+            stem_workload(e, component, spec.projection_dim),
+            times,
         )
-        run = once.scaled(times)
-        parts.append(Workload(component, run.operators, once.weight_bytes, once.activation_bytes))
-    return concatenate("clip", parts)
+        for component, e, times in (("vision", spec.vision, 1), ("text", spec.text, texts_per_image))
+    ]
+
+
+def workload(spec: ClipSpec, texts_per_image: float = 1) -> Workload:
+    """One inference: one image and `texts_per_image` texts through their encoders."""
+    return concatenate("clip", [part.workload() for part in parts(spec, texts_per_image)])

@@ -1,61 +1,47 @@
 """Model specs: the dimensions of one (pruned) model, and the names by which people set them.
 
-A spec is all that the hardware side needs to know of a model: no weights, no torch.
+A spec is all that the hardware side needs to know of a model: no weights, no torch. This file has CLIP's and names the
+others; each of them shares a file with its family's closed form. All have one interface: `family`, `dimensions()`
+(what pruning may shrink), `usage()` (what else may be set), `with_dimensions`, `to_dict` and `from_dict`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
-from catransformers.errors import InputError, Problem, nearest
+from catransformers.workloads.bert import BertSpec
+from catransformers.workloads.dimensions import (
+    PRUNABLE,
+    EncoderSpec,
+    Rule,
+    TextSpec,
+    VisionSpec,
+    check_dimensions,
+    encoder_dimensions,
+    finish,
+    plain,
+    read_keys,
+    sizes_of,
+)
+from catransformers.workloads.llama import LlamaSpec
+from catransformers.workloads.vit import VitSpec
 
-#: The dimensions that pruning changes, per encoder, as users write them: `vision.layers` and so on.
-PRUNABLE = ("layers", "ffn_dim", "embed_dim", "heads")
+__all__ = [
+    "PRUNABLE",
+    "Activation",
+    "BertSpec",
+    "ClipSpec",
+    "EncoderSpec",
+    "LlamaSpec",
+    "ModelSpec",
+    "TextSpec",
+    "VisionSpec",
+    "VitSpec",
+]
 
 Activation = Literal["gelu", "quick_gelu"]
-
-
-@dataclass(frozen=True, slots=True)
-class EncoderSpec:
-    """One transformer encoder.
-
-    Args:
-        layers: number of blocks.
-        ffn_dim: width of the feed-forward layer.
-        embed_dim: width d of the residual stream.
-        heads: attention heads of `head_dim` each; the attention width a = heads·head_dim may differ from d.
-        head_dim: size of a head; pruning never changes it.
-        tokens: sequence length s (patches and the class token, or the text's context length).
-    """
-
-    layers: int
-    ffn_dim: int
-    embed_dim: int
-    heads: int
-    head_dim: int
-    tokens: int
-
-    @property
-    def attention_dim(self) -> int:
-        """a = heads·head_dim, the width of Q, K and V."""
-        return self.heads * self.head_dim
-
-
-@dataclass(frozen=True, slots=True)
-class VisionSpec(EncoderSpec):
-    """A vision transformer: an encoder on square patches of a square image."""
-
-    image_size: int
-    patch_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class TextSpec(EncoderSpec):
-    """A causal text transformer: an encoder on token embeddings."""
-
-    vocab_size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +60,11 @@ class ClipSpec:
 
     def dimensions(self) -> dict[str, int]:
         """The prunable dimensions by name, in a fixed order: `{"vision.layers": 12, …, "text.heads": 8}`."""
-        return {f"{c}.{d}": getattr(getattr(self, c), d) for c in ("vision", "text") for d in PRUNABLE}
+        return encoder_dimensions(self.vision, "vision.") | encoder_dimensions(self.text, "text.")
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: nothing, every text fills the context."""
+        return {}
 
     def with_dimensions(self, values: Mapping[str, int]) -> ClipSpec:
         """This spec with some prunable dimensions replaced.
@@ -82,15 +72,7 @@ class ClipSpec:
         Raises:
             InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
         """
-        own = self.dimensions()
-        problems = []
-        for name, value in values.items():
-            if name not in own:
-                problems.append(Problem(name, "unknown dimension", ", ".join(own), nearest(name, own)))
-            elif not 1 <= value <= own[name]:
-                problems.append(Problem(name, f"{value} is out of range", f"1 to {own[name]}"))
-        if problems:
-            raise InputError(problems)
+        finish(check_dimensions(self.dimensions(), values))
         changed = {
             c: replace(getattr(self, c), **{d: values[f"{c}.{d}"] for d in PRUNABLE if f"{c}.{d}" in values})
             for c in ("vision", "text")
@@ -103,43 +85,25 @@ class ClipSpec:
             "family": self.family,
             "projection_dim": self.projection_dim,
             "activation": self.activation,
-            "vision": {f.name: getattr(self.vision, f.name) for f in fields(self.vision)},
-            "text": {f.name: getattr(self.text, f.name) for f in fields(self.text)},
+            "vision": plain(self.vision),
+            "text": plain(self.text),
         }
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, object]) -> ClipSpec:
+    def from_dict(cls, data: Mapping[str, Any]) -> ClipSpec:
         """The inverse of `to_dict`.
 
         Raises:
             InputError: if a key is missing or unknown, a size is no whole number above 0, or the activation is unknown.
         """
-        try:
-            if data["family"] != cls.family:
-                raise InputError(Problem("model.family", f"{data['family']!r} is not {cls.family!r}"))
-            spec = cls(
-                vision=VisionSpec(**data["vision"]),  # type: ignore[arg-type]
-                text=TextSpec(**data["text"]),  # type: ignore[arg-type]
-                projection_dim=data["projection_dim"],  # type: ignore[arg-type]
-                activation=data["activation"],  # type: ignore[arg-type]
-            )
-        except (KeyError, TypeError) as error:
-            raise InputError(Problem("model spec", f"not a CLIP spec: {error}")) from error
-        sizes: dict[str, object] = {"projection_dim": spec.projection_dim}
-        for name, encoder in (("vision", spec.vision), ("text", spec.text)):
-            sizes |= {f"{name}.{f.name}": getattr(encoder, f.name) for f in fields(encoder)}
-        problems = [
-            Problem(f"model spec: {name}", f"{value!r} is not a size", "integers from 1")
-            for name, value in sizes.items()
-            if type(value) is not int or value < 1
-        ]
-        if spec.activation not in get_args(Activation):
-            problems.append(
-                Problem("model spec: activation", f"{spec.activation!r} is unknown", ", ".join(get_args(Activation)))
-            )
-        if problems:
-            raise InputError(problems)
-        return spec
+        where = "model spec: "
+        rules: dict[str, Rule] = {"family": (cls.family,), "projection_dim": 1, "activation": get_args(Activation)}
+        problems = read_keys(data, rules, where, ("vision", "text"))
+        for name, kind in (("vision", VisionSpec), ("text", TextSpec)):
+            if isinstance(data, Mapping) and name in data:
+                problems += read_keys(data[name], sizes_of(kind), f"{where}{name}.")
+        finish(problems)
+        return cls(VisionSpec(**data["vision"]), TextSpec(**data["text"]), data["projection_dim"], data["activation"])
 
 
-ModelSpec = ClipSpec
+ModelSpec = ClipSpec | VitSpec | BertSpec | LlamaSpec

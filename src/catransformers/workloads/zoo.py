@@ -1,7 +1,18 @@
-"""Named model specs: the embedded model, open_clip's CLIP models and TinyCLIP's, by their published dimensions.
+"""Named model specs: the embedded model, and CLIP, ViT, BERT and Llama models by their published dimensions.
 
-Sources: open_clip's model configurations (`ViT-B-16` … `ViT-H-14`); TinyCLIP (Wu et al., ICCV 2023, table 1 and model
-names) for the others; both are architecture facts. The embedded model is this project's own.
+Sources, all of them architecture facts:
+
+- CLIP: open_clip's model configurations (`ViT-B-16` … `ViT-H-14`); TinyCLIP (Wu et al., ICCV 2023, table 1 and names).
+- ViT: Dosovitskiy et al., ICLR 2021 (arXiv 2010.11929), table 1, for base and large; Touvron et al., *DeiT*, ICML 2021
+  (arXiv 2012.12877), table 1, for tiny and small. 1000 classes of ImageNet.
+- BERT: Devlin et al., NAACL 2019 (arXiv 1810.04805), section 3, with its vocabulary of 30,522 word pieces and two
+  classes; DistilBERT (Sanh et al., 2019, arXiv 1910.01108), whose `pre_classifier` counts as its pooler; MiniLM (Wang
+  et al., NeurIPS 2020, arXiv 2002.10957) in 6 layers, as an encoder without classifier.
+- Llama: Touvron et al., 2023 (arXiv 2307.09288), with the dimensions of arXiv 2302.13971, table 2; Grattafiori et al.,
+  2024 (arXiv 2407.21783), table 3, and Meta's model cards of Llama 3.2; TinyLlama (Zhang et al., 2024, arXiv
+  2401.02385), table 1.
+
+The embedded model is this project's own.
 """
 
 from __future__ import annotations
@@ -11,10 +22,24 @@ from functools import cache
 from importlib.resources import files
 
 from catransformers.errors import InputError, unknown_name
-from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
+from catransformers.workloads.spec import (
+    BertSpec,
+    ClipSpec,
+    EncoderSpec,
+    LlamaSpec,
+    ModelSpec,
+    TextSpec,
+    VisionSpec,
+    VitSpec,
+)
 
 CLIP_CONTEXT = 77
 CLIP_VOCABULARY = 49408
+BERT_VOCABULARY = 30522
+
+#: Usage that the named models start from; `with_dimensions` sets others.
+BERT_TOKENS = 128
+PROMPT_TOKENS, NEW_TOKENS = 512, 128
 
 
 def _clip(
@@ -42,6 +67,44 @@ def _clip(
     )
 
 
+def _vit(layers: int, width: int, heads: int, patch: int = 16, image: int = 224) -> VitSpec:
+    """FFN = 4 × width, 1000 classes, class token."""
+    tokens = (image // patch) ** 2 + 1
+    return VitSpec(VisionSpec(layers, 4 * width, width, heads, width // heads, tokens, image, patch), 1000)
+
+
+def _bert(layers: int, width: int, heads: int, *, token_types: int = 2, classes: int = 2) -> BertSpec:
+    """FFN = 4 × width, 512 positions."""
+    encoder = EncoderSpec(layers, 4 * width, width, heads, width // heads, BERT_TOKENS)
+    return BertSpec(encoder, BERT_VOCABULARY, token_types=token_types, classes=classes)
+
+
+def _llama(
+    layers: int,
+    width: int,
+    ffn: int,
+    heads: tuple[int, int],
+    *,
+    vocabulary: int,
+    max_tokens: int,
+    tied: bool = False,
+) -> LlamaSpec:
+    """heads = (query heads, key and value heads), each of width ÷ query heads."""
+    return LlamaSpec(
+        layers,
+        ffn,
+        width,
+        *heads,
+        head_dim=width // heads[0],
+        vocab_size=vocabulary,
+        tied_embeddings=tied,
+        max_tokens=max_tokens,
+        prompt_tokens=PROMPT_TOKENS,
+        new_tokens=NEW_TOKENS,
+    )
+
+
+#: CLIP models, the family that is pruned and trained.
 ZOO: dict[str, ClipSpec] = {
     "ViT-B-16": _clip((12, 768, 16, 224), (12, 512, 8), 512),
     "ViT-B-32": _clip((12, 768, 32, 224), (12, 512, 8), 512),
@@ -53,7 +116,36 @@ ZOO: dict[str, ClipSpec] = {
     "TinyCLIP-61M-32": _clip((12, 640, 32, 224), (9, 512, 8), 512),
 }
 
-MODEL_NAMES = ("embedded", *ZOO)
+#: All named models but the embedded one.
+MODELS: dict[str, ModelSpec] = {
+    **ZOO,
+    "vit-tiny-patch16-224": _vit(12, 192, 3),
+    "vit-small-patch16-224": _vit(12, 384, 6),
+    "vit-base-patch16-224": _vit(12, 768, 12),
+    "vit-large-patch16-224": _vit(24, 1024, 16),
+    "bert-base": _bert(12, 768, 12),
+    "bert-large": _bert(24, 1024, 16),
+    "distilbert-base": _bert(6, 768, 12, token_types=0),
+    "MiniLM-L6-H384": _bert(6, 384, 12, classes=0),
+    "Llama-2-7B": _llama(32, 4096, 11008, (32, 32), vocabulary=32000, max_tokens=4096),
+    "Llama-3.1-8B": _llama(32, 4096, 14336, (32, 8), vocabulary=128256, max_tokens=131072),
+    "Llama-3.2-1B": _llama(16, 2048, 8192, (32, 8), vocabulary=128256, max_tokens=131072, tied=True),
+    "Llama-3.2-3B": _llama(28, 3072, 8192, (24, 8), vocabulary=128256, max_tokens=131072, tied=True),
+    "TinyLlama-1.1B": _llama(22, 2048, 5632, (32, 4), vocabulary=32000, max_tokens=2048),
+}
+
+#: Names by which other libraries know these models; case, underscores and an owner's name before a slash do not matter.
+_ALIASES = {
+    "bert-base-uncased": "bert-base",
+    "bert-large-uncased": "bert-large",
+    "distilbert-base-uncased": "distilbert-base",
+    "all-MiniLM-L6-v2": "MiniLM-L6-H384",
+    "MiniLM-L6-H384-uncased": "MiniLM-L6-H384",
+    "Llama-2-7b-hf": "Llama-2-7B",
+    "TinyLlama-1.1B-Chat-v1.0": "TinyLlama-1.1B",
+}
+
+MODEL_NAMES = ("embedded", *MODELS)
 
 
 @cache
@@ -63,13 +155,21 @@ def embedded_spec() -> ClipSpec:
     return ClipSpec.from_dict(json.loads(text)["spec"])
 
 
-def named_spec(name: str) -> ClipSpec:
-    """The spec of a named model. Case does not matter, slashes count as dashes (`ViT-B/16`).
+def named_spec(name: str) -> ModelSpec:
+    """The spec of a named model.
+
+    Case does not matter, underscores count as dashes, `ViT-B/16` is `ViT-B-16`, and other libraries' names for the same
+    models (`google/vit-base-patch16-224`, `bert-base-uncased`) are known.
 
     Raises:
         InputError: for an unknown name; the nearest one is offered.
     """
-    known = {n.casefold(): n for n in MODEL_NAMES}.get(name.replace("/", "-").casefold())
+    names = {_plain(known): known for known in MODEL_NAMES} | {_plain(alias): to for alias, to in _ALIASES.items()}
+    known = names.get(_plain(name)) or names.get(_plain(name.rpartition("/")[2]))
     if known is None:
         raise InputError(unknown_name("model", "model", name, MODEL_NAMES))
-    return embedded_spec() if known == "embedded" else ZOO[known]
+    return embedded_spec() if known == "embedded" else MODELS[known]
+
+
+def _plain(name: str) -> str:
+    return name.replace("/", "-").replace("_", "-").casefold()

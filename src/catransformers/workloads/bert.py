@@ -1,0 +1,152 @@
+"""BERT, an encoder of texts with a pooler and a classifier: its spec and its closed form.
+
+Post-norm blocks as in `blocks`; around them the sum of token, position and token-type embeddings with its norm, the
+pooler (a dense layer and tanh on the first token) and the classifier. Every text fills its `tokens`: no padding.
+
+Source: Devlin et al., *BERT*, NAACL 2019 (arXiv 1810.04805).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from catransformers.errors import Problem
+from catransformers.workloads.blocks import (
+    embedding,
+    layer_norm,
+    layer_parameters,
+    layer_workload,
+    linear,
+    stored_values,
+    with_parameters,
+)
+from catransformers.workloads.dimensions import (
+    EncoderSpec,
+    Rule,
+    check_dimensions,
+    encoder_dimensions,
+    finish,
+    plain,
+    read_keys,
+    sizes_of,
+)
+from catransformers.workloads.operators import Operator, Part, VectorOp, Workload, concatenate
+
+COMPONENT = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class BertSpec:
+    """A BERT model.
+
+    Args:
+        encoder: the encoder; its `tokens` are the length of the texts it is used on (usage, not architecture).
+        vocab_size: rows of the token table.
+        positions: rows of the table of positions: the longest text.
+        token_types: rows of the table of token types (2 in BERT, 0 for none, as in DistilBERT).
+        pooler: whether the first token goes through a dense layer of its own (BERT's pooler, DistilBERT's
+            `pre_classifier`).
+        classes: outputs of the classifier; 0 for none.
+    """
+
+    encoder: EncoderSpec
+    vocab_size: int
+    positions: int = 512
+    token_types: int = 2
+    pooler: bool = True
+    classes: int = 2
+
+    family = "bert"
+
+    def dimensions(self) -> dict[str, int]:
+        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
+        return encoder_dimensions(self.encoder)
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: the length of a text, 1 … `positions`."""
+        return {"tokens": self.encoder.tokens}
+
+    def with_dimensions(self, values: Mapping[str, int]) -> BertSpec:
+        """This spec with some prunable dimensions, or `tokens`, replaced.
+
+        Raises:
+            InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for
+                `tokens` outside 1 … `positions`; all at once.
+        """
+        finish(check_dimensions(self.dimensions(), values, {"tokens": (1, self.positions)}))
+        return replace(self, encoder=replace(self.encoder, **values))
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
+        return {"family": self.family} | plain(self) | {"encoder": plain(self.encoder)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> BertSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: for every missing, unknown or impossible key, and for texts longer than the table of positions.
+        """
+        where = "model spec: "
+        rules: dict[str, Rule] = {
+            "family": (cls.family,),
+            "vocab_size": 1,
+            "positions": 1,
+            "token_types": 0,
+            "pooler": bool,
+            "classes": 0,
+        }
+        problems = read_keys(data, rules, where, ("encoder",))
+        if isinstance(data, Mapping) and "encoder" in data:
+            problems += read_keys(data["encoder"], sizes_of(EncoderSpec), f"{where}encoder.")
+        finish(problems)
+        spec = cls(
+            **{key: value for key, value in data.items() if key != "family"}
+            | {"encoder": EncoderSpec(**data["encoder"])}
+        )
+        if spec.encoder.tokens > spec.positions:
+            what = f"{spec.encoder.tokens} tokens are more than there are positions"
+            finish([Problem(f"{where}encoder.tokens", what, f"1 to {spec.positions}")])
+        return spec
+
+
+def parameters(spec: BertSpec) -> int:
+    """Parameters of the whole model (BERT-base, uncased, with pooler and two classes: 109,483,778)."""
+    e = spec.encoder
+    d = e.embed_dim
+    embeddings = (spec.vocab_size + spec.positions + spec.token_types) * d + 2 * d
+    pooler = d * d + d if spec.pooler else 0
+    return e.layers * layer_parameters(e) + embeddings + pooler + (d + 1) * spec.classes
+
+
+def stem_workload(spec: BertSpec) -> Workload:
+    """What BERT does once: embed the tokens, pool, classify."""
+    e = spec.encoder
+    s, d = e.tokens, e.embed_dim
+    operators: list[Operator] = [
+        embedding("token_embed", COMPONENT, s, d, spec.vocab_size),
+        with_parameters("positions", COMPONENT, "add", s, d, s * d, spec.positions * d),
+    ]
+    if spec.token_types:
+        operators.append(with_parameters("token_types", COMPONENT, "add", s, d, spec.token_types * d))
+    operators.append(layer_norm("ln_embed", COMPONENT, s, d))
+    if spec.pooler:
+        operators.append(linear("pooler", COMPONENT, 1, d, d, bias=True))
+        operators.append(VectorOp("pooler_activation", COMPONENT, "activation", 1, d))
+    if spec.classes:
+        operators.append(linear("classifier", COMPONENT, 1, d, spec.classes, bias=True))
+    alive = max(2 * s * d, d + spec.classes)
+    return Workload("text stem", tuple(operators), stored_values(operators), alive)
+
+
+def parts(spec: BertSpec) -> list[Part]:
+    """The one part of BERT: its layers and its stem."""
+    layer = layer_workload(spec.encoder, COMPONENT, norm_first=False)
+    return [Part(COMPONENT, spec.encoder.layers, layer, stem_workload(spec))]
+
+
+def workload(spec: BertSpec) -> Workload:
+    """One inference: one text of `tokens` tokens."""
+    return concatenate("bert", [part.workload() for part in parts(spec)])

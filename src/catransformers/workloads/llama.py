@@ -1,0 +1,271 @@
+"""Llama, a decoder with grouped-query attention and a gated FFN: its spec and its closed form.
+
+An inference is a *prefill*, which reads p prompt tokens at once and gives the first new token, and a *decode* of g
+steps, each of which reads one token beside a cache of p + 1, …, p + g keys and values. Both read the same weights, the
+decode once a step. What is counted:
+
+- The query heads of a group share their keys and values, so their rows are stacked: per key and value head, one product
+  of (group × tokens) rows. The cache is its (k × n) operand, an activation (`weights=False`).
+- Under the causal mask the prefill's full p × p product, as dense arrays and libraries execute it.
+- A step's cost is linear in the length of its cache but for rounding, so the g steps are put into at most `BUCKETS`
+  buckets of neighbouring steps with the bucket's mean length, which is a whole number (`even_buckets`):
+  multiply-accumulates and values are exactly those of all steps, one by one.
+- The output's product is run for the last prompt token and for every decoded one: no other logits are needed (Hugging
+  Face's `logits_to_keep=1`).
+
+Sources: Touvron et al., *Llama 2*, 2023 (arXiv 2307.09288); Grattafiori et al., *The Llama 3 Herd of Models*, 2024
+(arXiv 2407.21783); Ainslie et al., *GQA*, EMNLP 2023 (arXiv 2305.13245).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from catransformers.errors import Problem
+from catransformers.workloads.blocks import embedding, linear, stored_values
+from catransformers.workloads.dimensions import Rule, check_dimensions, finish, plain, read_keys
+from catransformers.workloads.operators import Gemm, Operator, Part, VectorOp, Workload, concatenate
+
+#: Into how many lengths of the cache the steps of a decode are put at most.
+BUCKETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LlamaSpec:
+    """A Llama model and how much it reads and writes.
+
+    Heads are pruned by whole groups, so that every query head keeps its keys and values: `kv_heads` is the prunable
+    dimension, and `heads` follows as kv_heads × `group_size`.
+
+    Args:
+        layers: number of blocks.
+        ffn_dim: width of the gated feed-forward layer.
+        embed_dim: width d of the residual stream.
+        heads: query heads of `head_dim` each; a multiple of `kv_heads`.
+        kv_heads: key and value heads.
+        head_dim: size of a head; pruning never changes it.
+        vocab_size: rows of the token table, and columns of the output.
+        tied_embeddings: whether the output uses the token table as its weights.
+        max_tokens: the longest sequence, prompt and new tokens together.
+        prompt_tokens: tokens p that the prefill reads (usage, not architecture).
+        new_tokens: steps g of the decode; each feeds one token and gives the next one (usage; 0 for a prefill alone).
+    """
+
+    layers: int
+    ffn_dim: int
+    embed_dim: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab_size: int
+    tied_embeddings: bool
+    max_tokens: int
+    prompt_tokens: int
+    new_tokens: int
+
+    family = "llama"
+
+    @property
+    def group_size(self) -> int:
+        """Query heads that share a key and value head; pruning never changes it."""
+        return self.heads // self.kv_heads
+
+    @property
+    def attention_dim(self) -> int:
+        """a = heads·head_dim, the width of the queries."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv_dim(self) -> int:
+        """kv_heads·head_dim, the width of the keys and of the values."""
+        return self.kv_heads * self.head_dim
+
+    def dimensions(self) -> dict[str, int]:
+        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, kv_heads`."""
+        return {name: getattr(self, name) for name in ("layers", "ffn_dim", "embed_dim", "kv_heads")}
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: `prompt_tokens` from 1, `new_tokens` from 0, together ≤ `max_tokens`."""
+        return {"prompt_tokens": self.prompt_tokens, "new_tokens": self.new_tokens}
+
+    def with_dimensions(self, values: Mapping[str, int]) -> LlamaSpec:
+        """This spec with some prunable dimensions or token counts replaced; `heads` follows `kv_heads`.
+
+        Raises:
+            InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for more
+                tokens than the model admits; all at once.
+        """
+        usage = {"prompt_tokens": (1, self.max_tokens), "new_tokens": (0, self.max_tokens - 1)}
+        hints = {"heads": f"set kv_heads: each has a group of {self.group_size} query heads"}
+        problems = check_dimensions(self.dimensions(), values, usage, hints)
+        tokens = self.usage() | {name: values[name] for name in usage if type(values.get(name)) is int}
+        if not any(p.where in usage for p in problems):
+            problems += self._too_long(tokens["prompt_tokens"], tokens["new_tokens"], "")
+        finish(problems)
+        heads = values.get("kv_heads", self.kv_heads) * self.group_size
+        return replace(self, **{**values, "heads": heads})  # type: ignore[arg-type] # sizes all
+
+    def _too_long(self, prompt: int, new: int, where: str) -> list[Problem]:
+        if prompt + new <= self.max_tokens:
+            return []
+        what = f"{prompt} and {new} new_tokens are more than the model admits"
+        return [Problem(f"{where}prompt_tokens", what, f"together at most {self.max_tokens}")]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
+        return {"family": self.family} | plain(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LlamaSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: for every missing, unknown or impossible key, for heads that are no multiple of `kv_heads`, and
+                for more tokens than the model admits.
+        """
+        where = "model spec: "
+        rules: dict[str, Rule] = dict.fromkeys(cls.__slots__, 1)
+        rules |= {"tied_embeddings": bool, "new_tokens": 0, "family": (cls.family,)}
+        problems = read_keys(data, rules, where)
+        finish(problems)
+        spec = cls(**{key: value for key, value in data.items() if key != "family"})
+        if spec.heads % spec.kv_heads:
+            problems.append(
+                Problem(f"{where}heads", f"{spec.heads} are not whole groups", f"multiples of {spec.kv_heads}")
+            )
+        finish(problems + spec._too_long(spec.prompt_tokens, spec.new_tokens, where))
+        return spec
+
+
+def layer_parameters(spec: LlamaSpec) -> int:
+    """Parameters of one block: Q, K, V and output projections, gate, up and down, two RMSNorms; no biases."""
+    d, a, kv, f = spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
+    return 2 * d * a + 2 * d * kv + 3 * d * f + 2 * d
+
+
+def parameters(spec: LlamaSpec) -> int:
+    """Parameters of the whole model (Llama-2-7B: 6,738,415,616)."""
+    tables = 1 if spec.tied_embeddings else 2
+    return spec.layers * layer_parameters(spec) + tables * spec.vocab_size * spec.embed_dim + spec.embed_dim
+
+
+def even_buckets(first: int, steps: int) -> list[tuple[int, int]]:
+    """The lengths first, first + 1, … of `steps` steps as at most `BUCKETS` pairs (length, steps) of the same sum.
+
+    Each bucket holds an odd number of steps and so has a whole number in its middle, which is also its mean: whatever
+    is linear in the length, like multiply-accumulates, is exactly as large as step by step.
+    """
+    if not steps:
+        return []
+    count = min(steps, BUCKETS)
+    count -= (steps - count) % 2  # odd sizes add up to an even number of steps only if they are even in number
+    pairs, extra = divmod((steps - count) // 2, count)
+    buckets = []
+    for at in range(count):
+        size = 1 + 2 * (pairs + (at < extra))
+        buckets.append((first + size // 2, size))
+        first += size
+    return buckets
+
+
+def _norm(name: str, component: str, rows: int, columns: int, count: float) -> VectorOp:
+    """An RMSNorm with a gain a column."""
+    return VectorOp(name, component, "norm", rows, columns, count, weight_values=columns, stored=columns)
+
+
+def _layer(spec: LlamaSpec, component: str, tokens: int, lengths: list[tuple[int, int]]) -> Workload:
+    """One block on `tokens` tokens at once, run for each (length of the cache, steps) pair of `lengths`."""
+    t, d, a, kv, f = tokens, spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
+    decoding = tokens == 1 and lengths[-1][0] > 1
+    heads, rows, e = spec.kv_heads, spec.group_size * tokens, spec.head_dim
+    runs = sum(steps for _, steps in lengths)
+    attention: list[Operator] = []
+    for length, steps in lengths:
+        attention += [
+            Gemm("scores", component, rows, e, length, heads * steps, weights=False, parallel=heads, cached=decoding),
+            VectorOp("softmax", component, "softmax", heads * rows, length, steps),
+            Gemm("context", component, rows, length, e, heads * steps, weights=False, parallel=heads, cached=decoding),
+        ]
+    operators: tuple[Operator, ...] = (
+        _norm("attention_norm", component, t, d, runs),
+        linear("query", component, t, d, a, runs),
+        replace(linear("key_value", component, t, d, kv, 2 * runs, copies=2, parallel=2), caches=True),
+        VectorOp("rotary", component, "rotary", t, a + kv, runs),
+        *attention,
+        linear("out_proj", component, t, a, d, runs),
+        VectorOp("residual_1", component, "add", t, d, runs),
+        _norm("ffn_norm", component, t, d, runs),
+        linear("ffn_gate", component, t, d, f, runs),
+        VectorOp("activation", component, "activation", t, f, runs),
+        linear("ffn_up", component, t, d, f, runs),
+        VectorOp("gate", component, "multiply", t, f, runs),
+        linear("ffn_down", component, t, f, d, runs),
+        VectorOp("residual_2", component, "add", t, d, runs),
+    )
+    # Alive at once beside the cache, which holds all keys and values: the residual stream and either its norm and the
+    # queries, or these, one group's scores and the context, or its norm and the FFN's gate and up.
+    longest = max(length + steps // 2 for length, steps in lengths)
+    alive = max(2 * t * d + t * a, t * d + 2 * t * a + rows * longest, 2 * t * d + 2 * t * f)
+    return Workload(f"{component} layer", operators, layer_parameters(spec), alive)
+
+
+def _stem(spec: LlamaSpec, component: str, tokens: int, runs: int) -> Workload:
+    """What runs once a pass: embed `tokens` tokens, the last norm and the output of one token."""
+    d, v = spec.embed_dim, spec.vocab_size
+    output = linear("lm_head", component, 1, d, v, runs, copies=0 if spec.tied_embeddings else 1)
+    operators: tuple[Operator, ...] = (
+        embedding("token_embed", component, tokens, d, v, runs),
+        _norm("norm_out", component, 1, d, runs),
+        output,
+    )
+    return Workload(f"{component} stem", operators, stored_values(operators), max(tokens * d, d + v))
+
+
+def prefill_part(spec: LlamaSpec) -> Part:
+    """The prompt's p tokens, all at once; its cache holds p keys and values a layer."""
+    p = spec.prompt_tokens
+    layer, stem = _layer(spec, "prefill", p, [(p, 1)]), _stem(spec, "prefill", p, 1)
+    return Part("prefill", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * p)
+
+
+def decode_part(spec: LlamaSpec) -> Part:
+    """The g steps after the prompt, one token each; the cache grows to p + g keys and values a layer.
+
+    Raises:
+        ValueError: if there is no step to decode.
+    """
+    p, g = spec.prompt_tokens, spec.new_tokens
+    if not g:
+        raise ValueError("new_tokens is 0: there is nothing to decode")
+    layer, stem = _layer(spec, "decode", 1, even_buckets(p + 1, g)), _stem(spec, "decode", 1, g)
+    return Part("decode", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * (p + g))
+
+
+def prefill(spec: LlamaSpec) -> Workload:
+    """The prefill by itself, with all weights."""
+    return prefill_part(spec).workload()
+
+
+def decode(spec: LlamaSpec) -> Workload:
+    """The decode by itself, with all weights.
+
+    Raises:
+        ValueError: if there is no step to decode.
+    """
+    return decode_part(spec).workload()
+
+
+def parts(spec: LlamaSpec) -> list[Part]:
+    """Prefill and, if there are new tokens, decode; the decode reads the weights that the prefill stores."""
+    found = [prefill_part(spec)]
+    if spec.new_tokens:
+        part = decode_part(spec)
+        found.append(replace(part, layer=part.layer.borrowing(), stem=part.stem.borrowing()))
+    return found
+
+
+def workload(spec: LlamaSpec) -> Workload:
+    """One inference: prefill and decode, over one set of weights."""
+    return concatenate("llama", [part.workload() for part in parts(spec)])

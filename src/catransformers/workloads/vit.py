@@ -1,0 +1,153 @@
+"""A vision transformer that classifies images: its spec and its closed form.
+
+Pre-norm blocks as in `blocks`; around them the patch embedding (a product), class token and positions, the last norm of
+the one pooled row that the classifier needs, and the classifier.
+
+Source: Dosovitskiy et al., *An Image is Worth 16×16 Words*, ICLR 2021 (arXiv 2010.11929).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from catransformers.errors import Problem
+from catransformers.workloads.blocks import (
+    layer_norm,
+    layer_parameters,
+    layer_workload,
+    linear,
+    stored_values,
+    with_parameters,
+)
+from catransformers.workloads.dimensions import (
+    Rule,
+    VisionSpec,
+    check_dimensions,
+    encoder_dimensions,
+    finish,
+    plain,
+    read_keys,
+    sizes_of,
+)
+from catransformers.workloads.operators import Operator, Part, VectorOp, Workload, concatenate
+
+COMPONENT = "vision"
+
+Pooling = Literal["class", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class VitSpec:
+    """A vision transformer with a linear classifier.
+
+    Args:
+        encoder: the encoder; its `tokens` are (image_size ÷ patch_size)² patches and the class token, if there is one.
+        classes: outputs of the classifier; 0 for none (the pooled features are the result).
+        class_token: whether a learnt token goes before the patches.
+        pooling: what the classifier sees: the class token or the mean of the patches, then normalised.
+    """
+
+    encoder: VisionSpec
+    classes: int
+    class_token: bool = True
+    pooling: Pooling = "class"
+
+    family = "vit"
+
+    @property
+    def patches(self) -> int:
+        """Patches of an image."""
+        return self.encoder.tokens - self.class_token
+
+    def dimensions(self) -> dict[str, int]:
+        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
+        return encoder_dimensions(self.encoder)
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: nothing, the image's size fixes the tokens."""
+        return {}
+
+    def with_dimensions(self, values: Mapping[str, int]) -> VitSpec:
+        """This spec with some prunable dimensions replaced.
+
+        Raises:
+            InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
+        """
+        finish(check_dimensions(self.dimensions(), values))
+        return replace(self, encoder=replace(self.encoder, **values))
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
+        return {
+            "family": self.family,
+            "encoder": plain(self.encoder),
+            "classes": self.classes,
+            "class_token": self.class_token,
+            "pooling": self.pooling,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> VitSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: for every missing, unknown or impossible key, and if image, patches and tokens disagree.
+        """
+        where = "model spec: "
+        rules: dict[str, Rule] = {
+            "family": (cls.family,),
+            "classes": 0,
+            "class_token": bool,
+            "pooling": get_args(Pooling),
+        }
+        problems = read_keys(data, rules, where, ("encoder",))
+        if isinstance(data, Mapping) and "encoder" in data:
+            problems += read_keys(data["encoder"], sizes_of(VisionSpec), f"{where}encoder.")
+        finish(problems)
+        encoder = VisionSpec(**data["encoder"])
+        tokens = (encoder.image_size // encoder.patch_size) ** 2 + data["class_token"]
+        if encoder.tokens != tokens:
+            problems.append(
+                Problem(f"{where}encoder.tokens", f"{encoder.tokens} do not fit image and patches", str(tokens))
+            )
+        if data["pooling"] == "class" and not data["class_token"]:
+            problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean"))
+        finish(problems)
+        return cls(encoder, data["classes"], data["class_token"], data["pooling"])
+
+
+def parameters(spec: VitSpec) -> int:
+    """Parameters of the whole model (ViT-B/16 of 224 × 224 with 1000 classes: 86,567,656)."""
+    e = spec.encoder
+    d = e.embed_dim
+    embeddings = (3 * e.patch_size**2 + 1) * d + (e.tokens + spec.class_token) * d
+    return e.layers * layer_parameters(e) + embeddings + 2 * d + (d + 1) * spec.classes
+
+
+def stem_workload(spec: VitSpec) -> Workload:
+    """What a vision transformer does once: embed the patches, pool, normalise, classify."""
+    e, patches = spec.encoder, spec.patches
+    s, d, pixels = e.tokens, e.embed_dim, 3 * e.patch_size**2
+    operators: list[Operator] = [
+        linear("patch_embed", COMPONENT, patches, pixels, d, bias=True),
+        with_parameters("positions", COMPONENT, "add", s, d, (s + spec.class_token) * d),  # and the class token
+    ]
+    if spec.pooling == "mean":
+        operators.append(VectorOp("pool", COMPONENT, "add", patches, d))
+    operators.append(layer_norm("ln_out", COMPONENT, 1, d))
+    if spec.classes:
+        operators.append(linear("classifier", COMPONENT, 1, d, spec.classes, bias=True))
+    alive = max(patches * (pixels + d), 2 * s * d, d + spec.classes)
+    return Workload("vision stem", tuple(operators), stored_values(operators), alive)
+
+
+def parts(spec: VitSpec) -> list[Part]:
+    """The one part of a vision transformer: its layers and its stem."""
+    return [Part(COMPONENT, spec.encoder.layers, layer_workload(spec.encoder, COMPONENT), stem_workload(spec))]
+
+
+def workload(spec: VitSpec) -> Workload:
+    """One inference: one image."""
+    return concatenate("vit", [part.workload() for part in parts(spec)])

@@ -1,0 +1,135 @@
+"""Prefill and decode of Llama: every step of the decode counted one by one, caches, and shared keys and values."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from catransformers.workloads import families, llama
+from catransformers.workloads.operators import Gemm, VectorOp, Workload
+from catransformers.workloads.spec import LlamaSpec
+
+SMALL = LlamaSpec(
+    layers=3,
+    ffn_dim=40,
+    embed_dim=24,
+    heads=6,
+    kv_heads=2,
+    head_dim=5,
+    vocab_size=50,
+    tied_embeddings=False,
+    max_tokens=10_000,
+    prompt_tokens=7,
+    new_tokens=5,
+)
+LENGTHS = st.tuples(st.integers(1, 300), st.integers(1, 400))
+
+
+def with_tokens(prompt: int, new: int, spec: LlamaSpec = SMALL) -> LlamaSpec:
+    return replace(spec, prompt_tokens=prompt, new_tokens=new)
+
+
+def step_macs(spec: LlamaSpec, length: int) -> int:
+    """One step of the decode at a cache of `length`, by hand."""
+    d, a, kv, f = spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
+    layer = 2 * d * a + 2 * d * kv + 2 * spec.heads * length * spec.head_dim + 3 * d * f
+    return spec.layers * layer + d * spec.vocab_size
+
+
+@given(LENGTHS)
+def test_the_decode_is_the_sum_of_its_steps(lengths: tuple[int, int]) -> None:
+    p, g = lengths
+    spec = with_tokens(p, g)
+    assert llama.decode(spec).macs == sum(step_macs(spec, p + t) for t in range(1, g + 1))
+
+
+@given(LENGTHS)
+def test_values_of_the_decode_are_those_of_its_steps(lengths: tuple[int, int]) -> None:
+    p, g = lengths
+
+    def values(work: Workload, kind: str) -> float:
+        return sum(op.elements for op in work if isinstance(op, VectorOp) and op.kind == kind)
+
+    many = llama.decode(with_tokens(p, g))
+    steps = [llama.decode(with_tokens(p + t, 1)) for t in range(g)]
+    for kind in ("softmax", "norm", "activation", "multiply", "rotary", "add", "embedding"):
+        assert values(many, kind) == sum(values(step, kind) for step in steps)
+    assert len(many.operators) <= 3 * llama.BUCKETS + 20
+
+
+@given(st.integers(1, 1000), st.integers(0, 1000))
+def test_buckets_cover_the_steps_in_order(first: int, steps: int) -> None:
+    buckets = llama.even_buckets(first, steps)
+    assert len(buckets) <= llama.BUCKETS
+    assert sum(size for _, size in buckets) == steps
+    at = first
+    for length, size in buckets:
+        assert length == at + (size - 1) / 2
+        at += size
+    sizes = [size for _, size in buckets]
+    assert not sizes or max(sizes) - min(sizes) <= 2
+
+
+@given(st.integers(1, 500))
+def test_the_prefill_by_hand(p: int) -> None:
+    spec = with_tokens(p, 0)
+    d, a, kv, f = spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
+    layer = p * (2 * d * a + 2 * d * kv + 3 * d * f) + 2 * spec.heads * p * p * spec.head_dim
+    assert llama.prefill(spec).macs == spec.layers * layer + d * spec.vocab_size
+
+
+def test_an_inference_is_prefill_and_decode_over_one_set_of_weights() -> None:
+    prefill, decode, both = llama.prefill(SMALL), llama.decode(SMALL), llama.workload(SMALL)
+    assert both.macs == prefill.macs + decode.macs
+    assert [(op.name, op.component, op.count) for op in both] == [
+        (op.name, op.component, op.count) for work in (prefill, decode) for op in work
+    ]
+    assert prefill.weight_bytes == decode.weight_bytes == both.weight_bytes == llama.parameters(SMALL)
+    assert both == families.workload(SMALL)
+    alone = with_tokens(7, 0)
+    assert llama.workload(alone).operators == prefill.operators
+    with pytest.raises(ValueError, match="nothing to decode"):
+        llama.decode(alone)
+
+
+def test_query_heads_of_a_group_share_their_keys_and_values() -> None:
+    for part, tokens in zip(llama.parts(SMALL), (7, 1), strict=True):
+        scores = [op for op in part.layer if op.name == "scores"]
+        context = [op for op in part.layer if op.name == "context"]
+        for op in (*scores, *context):
+            assert isinstance(op, Gemm)
+            assert not op.weights
+            assert (op.m, op.parallel) == (3 * tokens, 2)
+        assert all(isinstance(op, Gemm) and op.k == 5 for op in scores)
+
+
+def test_a_decode_reads_its_whole_cache_and_all_weights_in_each_step() -> None:
+    spec = with_tokens(100, 4)
+    layer = llama.decode_part(spec).layer
+    cache = sum(op.k * op.n * op.count for op in layer if isinstance(op, Gemm) and not op.weights)
+    assert cache == sum(2 * spec.kv_dim * (100 + t) for t in range(1, 5))
+    weights = sum(op.k * op.n * op.count for op in layer if isinstance(op, Gemm) and op.weights)
+    gains = sum(op.weight_values * op.count for op in layer if isinstance(op, VectorOp))
+    assert weights + gains == 4 * llama.layer_parameters(spec)
+
+
+def test_all_layers_caches_are_alive_at_once() -> None:
+    spec = with_tokens(1000, 200)
+    assert llama.prefill_part(spec).cache_bytes == 3 * 2 * spec.kv_dim * 1000
+    assert llama.decode_part(spec).cache_bytes == 3 * 2 * spec.kv_dim * 1200
+    more = replace(spec, layers=4)
+    assert llama.decode(more).activation_bytes - llama.decode(spec).activation_bytes == 2 * spec.kv_dim * 1200
+    four = llama.workload(spec).with_bits(4, 4)
+    assert four.activation_bytes == llama.workload(spec).activation_bytes / 2
+
+
+def test_a_tied_output_reads_the_table_but_stores_nothing() -> None:
+    tied = replace(SMALL, tied_embeddings=True)
+    head = next(op for op in llama.prefill(tied) if op.name == "lm_head")
+    assert isinstance(head, Gemm)
+    assert (head.k, head.n, head.weights, head.stored) == (24, 50, True, 0)
+    assert llama.parameters(SMALL) - llama.parameters(tied) == 24 * 50
+    assert llama.workload(tied).macs == llama.workload(SMALL).macs
