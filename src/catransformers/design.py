@@ -11,16 +11,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.scenario import Scenario, named_scenario, scenario_from_mapping
 from catransformers.errors import InputError, Problem
-from catransformers.hardware.accelerator import Accelerator
-from catransformers.hardware.cost import WorkloadCost, estimate_workload
+from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
+from catransformers.hardware.area import die_area
+from catransformers.hardware.cost import WorkloadCost, cost_tables, estimate_workload, fits_on_chip
+from catransformers.hardware.power import energy_with_idle_j, power_table
 from catransformers.hardware.technology import Technology, technology
 from catransformers.units import MM2_PER_M2
-from catransformers.workloads import clip
-from catransformers.workloads.spec import ClipSpec, ModelSpec
+from catransformers.workloads import families
+from catransformers.workloads.operators import Workload
+from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import named_spec
+
+FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -37,6 +45,9 @@ class Estimate:
         cost: latency, energy and area, with a row per operator.
         footprint: kgCO2e, embodied and operational.
         range_kg: the 5th, 50th and 95th percentile of the total footprint, kgCO2e.
+        life_energy_j: of one inference and of the wait for the next one, which the footprint counts.
+        weight_bits, activation_bits: precision of every operator.
+        asked: the scenario as it was asked for; `scenario` has a DRAM that holds the model.
     """
 
     model: ModelSpec
@@ -48,11 +59,26 @@ class Estimate:
     cost: WorkloadCost
     footprint: Footprint
     range_kg: tuple[float, float, float]
+    life_energy_j: float
+    weight_bits: int = 8
+    activation_bits: int = 8
+    asked: Scenario | None = None
+
+    @property
+    def workload(self) -> Workload:
+        """What one inference runs, at this precision."""
+        work = families.workload(self.model, self.scenario.texts_per_image)
+        return work.with_bits(self.weight_bits, self.activation_bits)
 
     @property
     def tops(self) -> float:
         """Peak throughput, tera-operations a second (a multiply-accumulate is two)."""
-        return self.accelerator.peak_tops(self.technology.frequency_hz)
+        return self.accelerator.peak_tops(self.cost.frequency_hz)
+
+    @property
+    def power_w(self) -> float:
+        """Mean power while an inference runs, W."""
+        return self.cost.energy_j / self.cost.latency_s if self.cost.latency_s else 0.0
 
     @property
     def latency_s(self) -> float:
@@ -61,7 +87,7 @@ class Estimate:
 
     @property
     def energy_j(self) -> float:
-        """Energy of one inference, J, leakage and DRAM included."""
+        """Energy of one inference, J, leakage, clock and DRAM included."""
         return self.cost.energy_j
 
     @property
@@ -95,11 +121,21 @@ class Estimate:
             "scenario": self.scenario.to_dict(),
             "params": self.parameters,
             "macs": self.macs,
+            "weight_bits": self.weight_bits,
+            "activation_bits": self.activation_bits,
             "tops": self.tops,
             "weights_on_chip": self.cost.resident,
             "latency_s": self.cost.latency_s,
             "energy_j": self.cost.energy_j,
+            "idle_w": self.cost.idle_w,
+            "life_energy_j": self.life_energy_j,
+            "power_w": self.power_w,
             "area_mm2": self.area_mm2,
+            "area_split_mm2": {name: area * MM2_PER_M2 for name, area in self.cost.area_split_m2.items()},
+            "memories": dict(self.cost.memories),
+            "needed_bytes": self.cost.needed_bytes,
+            "buffer_bytes": self.cost.buffer_bytes,
+            "frequency_hz": self.cost.frequency_hz,
             "meets_rate": self.meets_rate,
             "footprint": {
                 "embodied_kg": {
@@ -129,6 +165,8 @@ class Estimate:
                     "bound": row.bound,
                     "energy_j": row.energy_j,
                     "energy_split_j": dict(row.energy_split_j),
+                    "busy_cycles": dict(row.busy_cycles),
+                    "bytes_moved": dict(row.bytes_moved),
                 }
                 for row in self.cost.rows
             ],
@@ -140,15 +178,21 @@ def estimate(
     accelerator: str | Accelerator | Mapping[str, Any],
     *,
     dimensions: Mapping[str, int] | None = None,
+    weight_bits: int = 8,
+    activation_bits: int = 8,
     technology: str | Technology = "default-22nm",
     scenario: str | Scenario | Mapping[str, object] = "default",
 ) -> Estimate:
-    """What one design costs: latency, energy, area and carbon of one inference (an image and its texts).
+    """What one design costs: latency, energy, area and carbon of one inference.
+
+    One inference is an image and its texts (CLIP), an image (ViT), a text (BERT), or a prompt and the tokens generated
+    after it (Llama).
 
     Args:
-        model: a spec, its plain form, or a name (`embedded`, `ViT-B-16`, …).
+        model: a spec, its plain form, or a name (`embedded`, `ViT-B-16`, `bert-base`, `Llama-3.1-8B`, …).
         accelerator: an accelerator, its plain form, or text as in `cores=1,pe_x=256,pe_y=8,…`.
-        dimensions: pruned dimensions of the model, e.g. `{"vision.layers": 9}`.
+        dimensions: pruned dimensions of the model, e.g. `{"vision.layers": 9}`, and lengths of its input.
+        weight_bits, activation_bits: precision of every operator, 2 to 32.
         technology: a technology, its name, or the path of a TOML file.
         scenario: a scenario, its name, the path of a TOML file, or keys that change a named one (`base`, by default
             `default`): `{"base": "always-on", "use_region": "FR"}`.
@@ -160,7 +204,7 @@ def estimate(
     if isinstance(model, str):
         spec: ModelSpec = named_spec(model)
     else:
-        spec = model if isinstance(model, ClipSpec) else ClipSpec.from_dict(model)
+        spec = families.spec_from_dict(model) if isinstance(model, Mapping) else model
     spec = spec.with_dimensions(dimensions or {})
     if isinstance(accelerator, str):
         machine = Accelerator.parse(accelerator)
@@ -171,19 +215,101 @@ def estimate(
     tech = _technology(technology)
     situation = scenario if isinstance(scenario, Scenario) else read_scenario(scenario)
     check_node(tech, situation)
-    work = clip.workload(spec, situation.texts_per_image)
+    work = families.workload(spec, situation.texts_per_image).with_bits(weight_bits, activation_bits)
     cost = estimate_workload(work, machine, tech)
     needs_dram = not cost.resident
+    asked, situation = situation, situation.with_room(cost.needed_bytes if needs_dram else 0)
+    life_energy = float(energy_with_idle_j(cost.energy_j, cost.latency_s, cost.idle_w, situation.period_s))
     return Estimate(
         spec,
         machine,
         tech,
         situation,
-        clip.parameters(spec),
+        families.parameters(spec),
         work.macs,
         cost,
-        footprint(cost.area_m2, cost.energy_j, needs_dram, situation),
-        _triple(footprint_range(cost.area_m2, cost.energy_j, needs_dram, situation)),
+        footprint(cost.area_m2, life_energy, needs_dram, situation),
+        _triple(footprint_range(cost.area_m2, life_energy, needs_dram, situation)),
+        life_energy,
+        weight_bits,
+        activation_bits,
+        asked,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DesignTable:
+    """One workload on A accelerators under a scenario, each with the residency that holds there; arrays (A,).
+
+    Args:
+        resident: whether the weights stay on chip.
+        latency_s, energy_j: of one inference.
+        idle_w: power while waiting for the next one.
+        life_energy_j: of one inference and the wait.
+        area_m2: of the die.
+        tops: peak throughput.
+        embodied_kg, operational_kg: kgCO2e over the life.
+        scenario: the scenario, its DRAM as large as the workload needs.
+    """
+
+    resident: npt.NDArray[np.bool_]
+    latency_s: FloatArray
+    energy_j: FloatArray
+    idle_w: FloatArray
+    life_energy_j: FloatArray
+    area_m2: FloatArray
+    tops: FloatArray
+    embodied_kg: FloatArray
+    operational_kg: FloatArray
+    scenario: Scenario
+
+    @property
+    def total_kg(self) -> FloatArray:
+        """Embodied and operational, kgCO2e (A,)."""
+        return self.embodied_kg + self.operational_kg
+
+    @property
+    def power_w(self) -> FloatArray:
+        """Mean power while an inference runs, W (A,)."""
+        return self.energy_j / self.latency_s
+
+
+def evaluate(
+    work: Workload,
+    table: AcceleratorTable,
+    tech: Technology,
+    scenario: Scenario,
+    *,
+    cache_dir: str | None = None,
+) -> DesignTable:
+    """One workload on every accelerator of a table: exact, no training, the numbers of `estimate`.
+
+    Raises:
+        InputError: if no SRAM keeps up with the clock, for a supply that the chip does not work at, for a scenario of
+            another process node, and for a cache folder that cannot be used.
+    """
+    check_node(tech, scenario)
+    on_chip, streamed = cost_tables([work], table, tech, cache_dir=cache_dir)
+    resident = fits_on_chip(work.weight_bytes, work.activation_bytes, table)
+    if not resident.all():
+        scenario = scenario.with_room(work.weight_bytes + work.activation_bytes)
+    latency = np.where(resident, on_chip.latency_s[0], streamed.latency_s[0])
+    energy = np.where(resident, on_chip.energy_j[0], streamed.energy_j[0])
+    idle = power_table(table, tech).idle_w(resident)
+    life_energy = energy_with_idle_j(energy, latency, idle, scenario.period_s)
+    area = die_area(table, tech).total
+    carbon = footprint(area, life_energy, ~resident, scenario)
+    return DesignTable(
+        resident=resident,
+        latency_s=latency,
+        energy_j=energy,
+        idle_w=idle,
+        life_energy_j=life_energy,
+        area_m2=area,
+        tops=table.peak_tops(tech.frequency_at(table.voltage_v)),
+        embodied_kg=carbon.embodied_kg,
+        operational_kg=carbon.operational_kg,
+        scenario=scenario,
     )
 
 

@@ -99,7 +99,7 @@ def test_the_published_tools_latency_is_met_with_its_constants(vit):
 
 
 @given(workloads, members, st.sampled_from(["edp", "latency", "energy"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_tables_agree_with_single_estimates(w, accelerator, objective):
     table = AcceleratorTable.of([accelerator, MICRO[5000], accelerator])
     one = estimate_workload(w, accelerator, DEFAULT, objective)
@@ -111,7 +111,7 @@ def test_tables_agree_with_single_estimates(w, accelerator, objective):
 
 
 @given(workloads, st.integers(2, 24))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_costs_are_linear_in_counts(w, times):
     for once, often in zip(cost_tables([w], SOME, DEFAULT), cost_tables([w.scaled(times)], SOME, DEFAULT), strict=True):
         assert np.allclose(often.latency_s, times * once.latency_s, rtol=1e-12)
@@ -134,7 +134,7 @@ def test_a_model_is_its_layers_and_stem():
 
 
 @given(workloads, workloads)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_splitting_a_workload_conserves_its_totals(first, second):
     both = cost_table([concatenate("both", [first, second])], SOME, DEFAULT, resident=False)
     apart = cost_table([first, second], SOME, DEFAULT, resident=False)
@@ -145,7 +145,7 @@ def test_splitting_a_workload_conserves_its_totals(first, second):
 
 
 @given(workloads)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_resident_weights_are_never_slower_and_need_no_dram(w):
     resident, streamed = cost_tables([w], SOME, DEFAULT, objective="latency")
     assert (resident.latency_s <= streamed.latency_s * (1 + 1e-12)).all()
@@ -224,7 +224,7 @@ def test_a_fractional_number_of_texts_fuses_the_same():
     st.sampled_from(["activation", "add", "softmax"]),
     st.sampled_from(["edp", "latency"]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_riding_is_never_dearer_than_running_alone(gemm, kind, objective):
     op = VectorOp("v", "c", kind, gemm.parallel * gemm.m, gemm.n, gemm.count // gemm.parallel)
     apart = VectorOp("v", "other", kind, op.rows, op.columns, op.count)

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from catransformers.errors import InputError
 from catransformers.facts import facts
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
-from catransformers.hardware.area import die_area, leakage_w, local_bytes
+from catransformers.hardware.area import die_area, local_bytes
+from catransformers.hardware.power import power_table
 from catransformers.hardware.spaces import space
 from catransformers.hardware.sram import sram
 from catransformers.hardware.technology import DRAM_NAMES, technology
@@ -26,7 +27,7 @@ def test_the_default_is_sourced_and_in_si():
     assert DEFAULT.mac_multiply_j + DEFAULT.mac_add_j == pytest.approx(0.072e-12, rel=0.01)
     assert DEFAULT.dram.bandwidth == 12.8e9
     assert DEFAULT.dram.energy_j_per_byte == pytest.approx(64e-12)
-    assert DEFAULT.register_bits == 16 + 4 * 32
+    assert DEFAULT.register_bits == 24 + 4 * 32
     assert all(len(source) > 10 for source in DEFAULT.sources.values())
 
 
@@ -54,7 +55,7 @@ def test_derived_facts_follow_from_their_bases():
 def test_energies_follow_the_widths_of_values():
     assert DEFAULT.mac_j(4, 8) < DEFAULT.mac_j(8, 8) < DEFAULT.mac_j(8, 16)
     assert DEFAULT.mac_j(4, 4) > DEFAULT.mac_add_j
-    assert DEFAULT.register_j(8, 8) == pytest.approx(48 * DEFAULT.register_j_per_bit * 1.25)
+    assert DEFAULT.register_j(8, 8) == pytest.approx(48 * DEFAULT.register_j_per_bit)
 
 
 @pytest.mark.parametrize("name", DRAM_NAMES)
@@ -147,7 +148,7 @@ def test_default_areas_add_up_and_state_their_overhead():
     parts = area.mac + area.local + area.vector + area.global_
     assert np.allclose(area.overhead, DEFAULT.area_overhead * parts)
     assert np.allclose(area.total, parts + area.overhead, rtol=1e-12)
-    assert (leakage_w(table, DEFAULT) > 0).all()
+    assert (power_table(table, DEFAULT).leakage_w > 0).all()
 
 
 def test_low_standby_cells_are_used_where_the_clock_allows(tmp_path):

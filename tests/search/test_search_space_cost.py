@@ -63,7 +63,8 @@ def estimated(spec, scenario):
     rows = []
     for accelerator in TABLE:
         cost = estimate_workload(work, accelerator, TECHNOLOGY)
-        printed = footprint(cost.area_m2, cost.energy_j, not cost.resident, scenario)
+        wait = max(1 / scenario.inferences_per_second - cost.latency_s, 0)
+        printed = footprint(cost.area_m2, cost.energy_j + wait * cost.idle_w, not cost.resident, scenario)
         rows.append((cost.latency_s, cost.energy_j, float(printed.total_kg), cost.resident))
     return [np.array(column) for column in zip(*rows, strict=True)]
 

@@ -47,14 +47,16 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         "settings",
         multiple=True,
         metavar="DIMENSION=VALUE",
-        help="Prune a dimension, e.g. text.layers=6 (repeatable): {vision,text}.{layers,ffn_dim,embed_dim,heads}.",
+        help="Prune a dimension, e.g. text.layers=6 (repeatable): layers, ffn_dim, embed_dim, heads; CLIP's begin with "
+        "vision. or text.; Llama has kv_heads. Or give a length: BERT's tokens, Llama's prompt_tokens and new_tokens.",
     )(command)
     return click.option(
         "--model",
         default="embedded",
         show_default=True,
         metavar="NAME",
-        help="embedded, ViT-B-16, ViT-B-32, ViT-L-14, ViT-H-14, TinyCLIP-8M-16, -39M-16, -40M-32, -61M-32.",
+        help="embedded, ViT-B-16, ViT-B-32, ViT-L-14, ViT-H-14, TinyCLIP-8M-16, …; vit-base-patch16-224, …; "
+        "bert-base, …; Llama-3.1-8B, … (an unknown name lists them all).",
     )(command)
 
 
@@ -62,7 +64,7 @@ hardware_option = click.option(
     "--hardware",
     required=True,
     metavar="ACCELERATOR",
-    help="cores=…,pe_x=…,pe_y=…,local_kib=…,local_bandwidth=…,global_mib=…",
+    help="cores=…,pe_x=…,pe_y=…,local_kib=…,local_bandwidth=…,global_mib=… and, if not the nominal one, voltage_v=…",
 )
 technology_option = click.option(
     "--technology",
@@ -78,6 +80,20 @@ scenario_option = click.option(
     metavar="NAME|FILE",
     help="default, always-on, paper, paper-code or a TOML file.",
 )
+
+
+def precision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--weight-bits 4` and `--activation-bits 8`."""
+    for what in ("activation", "weight"):
+        command = click.option(
+            f"--{what}-bits",
+            type=int,
+            default=8,
+            show_default=True,
+            metavar="BITS",
+            help=f"Bits of each {what} value, 2 to 32.",
+        )(command)
+    return command
 
 
 def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
@@ -97,9 +113,10 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
             problems.append(Problem(f"--set {setting}", "not DIMENSION=INTEGER", "e.g. vision.layers=6"))
     collect = Collector()
     collect.problems += problems
-    spec = collect(named_spec, name)
-    if spec is not None:
-        spec = collect(spec.with_dimensions, values)
+    base = collect(named_spec, name)
+    spec: ModelSpec | None = None
+    if base is not None:
+        spec = collect(lambda: base.with_dimensions(values))
     collect.finish()
     assert spec is not None  # noqa: S101 - finish() has raised otherwise
     return spec

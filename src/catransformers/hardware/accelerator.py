@@ -2,7 +2,8 @@
 
 An accelerator is `cores` tensor cores, each an array of `pe_x` × `pe_y` multiply-accumulate units with a local buffer
 and a vector unit of `pe_x` lanes, around one shared global buffer (section 4.2 of the design). What a unit costs is the
-technology's matter; a space of accelerators is an `AcceleratorTable`, a structure of arrays.
+technology's matter; a space of accelerators is an `AcceleratorTable`, a structure of arrays. The supply voltage is an
+attribute too: another operating point (DVFS) of the same silicon is another accelerator.
 """
 
 from __future__ import annotations
@@ -28,9 +29,13 @@ LIMITS: Mapping[str, tuple[bool, float, float]] = {
     "local_kib": (False, 0.25, 16 * 1024),
     "local_bandwidth": (True, 1, 2048),
     "global_mib": (False, 1 / 64, 128),
+    "voltage_v": (False, 0.2, 2.0),
 }
 
 ATTRIBUTES = tuple(LIMITS)
+#: Those that may be left out: None (in tables NaN) is the technology's nominal value.
+OPTIONAL = ("voltage_v",)
+REQUIRED = tuple(name for name in ATTRIBUTES if name not in OPTIONAL)
 
 
 def _problem(where: str, name: str, value: object) -> Problem | None:
@@ -56,6 +61,7 @@ class Accelerator:
         local_kib: local buffer of each core, KiB.
         local_bandwidth: words (8-bit values) a cycle that a local buffer reads and writes, together.
         global_mib: shared global buffer, MiB.
+        voltage_v: supply, V; None is the technology's nominal. The clock follows it (`Technology.frequency_at`).
 
     Raises:
         InputError: for every value outside `LIMITS`, all at once.
@@ -67,9 +73,11 @@ class Accelerator:
     local_kib: float
     local_bandwidth: int
     global_mib: float
+    voltage_v: float | None = None
 
     def __post_init__(self) -> None:
-        found = (_problem("accelerator", f.name, getattr(self, f.name)) for f in fields(self))
+        given = ((f.name, getattr(self, f.name)) for f in fields(self))
+        found = (_problem("accelerator", name, v) for name, v in given if v is not None or name not in OPTIONAL)
         problems = [p for p in found if p is not None]
         if problems:
             raise InputError(problems)
@@ -77,6 +85,8 @@ class Accelerator:
     @classmethod
     def parse(cls, text: str) -> Accelerator:
         """Read `cores=1,pe_x=256,pe_y=8,local_kib=64,local_bandwidth=128,global_mib=2` (any order, spaces ignored).
+
+        `voltage_v=0.7` may be added.
 
         Raises:
             InputError: for every unknown, missing, repeated or bad attribute, all at once.
@@ -105,7 +115,7 @@ class Accelerator:
                     problem = _problem("accelerator", name, values[name])
                     if problem:
                         problems.append(problem)
-        missing = [name for name in ATTRIBUTES if name not in values]
+        missing = [name for name in REQUIRED if name not in values]
         if missing:
             problems.append(Problem("accelerator", f"missing {', '.join(missing)}"))
         if problems:
@@ -113,9 +123,9 @@ class Accelerator:
         return cls(**{name: int(v) if LIMITS[name][0] else v for name, v in values.items()})  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, float]:
-        """Plain data, in the order of the template; whole numbers as int."""
+        """Plain data, in the order of the template; whole numbers as int, a nominal voltage left out."""
         values = {name: getattr(self, name) for name in ATTRIBUTES}
-        return {name: int(v) if float(v).is_integer() else float(v) for name, v in values.items()}
+        return {name: int(v) if float(v).is_integer() else float(v) for name, v in values.items() if v is not None}
 
     def __str__(self) -> str:
         return ",".join(f"{name}={value!r}" for name, value in self.to_dict().items())
@@ -126,13 +136,16 @@ class Accelerator:
         return self.cores * self.pe_x * self.pe_y
 
     def peak_tops(self, frequency_hz: float) -> float:
-        """Tera-operations a second at full use, a multiply-accumulate counted as two operations."""
+        """Tera-operations a second at full use of a clock, a multiply-accumulate counted as two operations."""
         return self.pes * (2 * frequency_hz / TERA)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AcceleratorTable:
-    """Many accelerators as arrays of one length A; `table[i]` is the i-th as an `Accelerator`."""
+    """Many accelerators as arrays of one length A; `table[i]` is the i-th as an `Accelerator`.
+
+    A voltage of NaN is the technology's nominal one.
+    """
 
     cores: IntArray
     pe_x: IntArray
@@ -140,6 +153,7 @@ class AcceleratorTable:
     local_kib: FloatArray
     local_bandwidth: IntArray
     global_mib: FloatArray
+    voltage_v: FloatArray
 
     def __post_init__(self) -> None:
         if len({getattr(self, name).shape for name in ATTRIBUTES}) != 1 or self.cores.ndim != 1:
@@ -149,12 +163,15 @@ class AcceleratorTable:
     def of(cls, accelerators: Iterable[Accelerator]) -> AcceleratorTable:
         """The table of some accelerators, in their order."""
         rows = list(accelerators)
-        return cls.from_columns({name: [getattr(row, name) for row in rows] for name in ATTRIBUTES})
+        columns = {name: [getattr(row, name) for row in rows] for name in REQUIRED}
+        voltages = [math.nan if row.voltage_v is None else row.voltage_v for row in rows]
+        return cls.from_columns({**columns, "voltage_v": voltages})
 
     @classmethod
     def from_columns(cls, columns: Mapping[str, npt.ArrayLike]) -> AcceleratorTable:
-        """The table of six equally long columns, by attribute name."""
-        floats = {name: np.asarray(columns[name], dtype=np.float64) for name in ATTRIBUTES}
+        """The table of equally long columns, by attribute name; voltages may be left out."""
+        given = {"voltage_v": np.full(np.shape(columns["cores"]), np.nan), **columns}
+        floats = {name: np.asarray(given[name], dtype=np.float64) for name in ATTRIBUTES}
         return cls(
             floats["cores"].astype(np.int64),
             floats["pe_x"].astype(np.int64),
@@ -162,6 +179,7 @@ class AcceleratorTable:
             floats["local_kib"],
             floats["local_bandwidth"].astype(np.int64),
             floats["global_mib"],
+            floats["voltage_v"],
         )
 
     def __len__(self) -> int:
@@ -175,6 +193,7 @@ class AcceleratorTable:
             float(self.local_kib[index]),
             int(self.local_bandwidth[index]),
             float(self.global_mib[index]),
+            None if math.isnan(self.voltage_v[index]) else float(self.voltage_v[index]),
         )
 
     def __iter__(self) -> Iterator[Accelerator]:
@@ -186,7 +205,7 @@ class AcceleratorTable:
         return AcceleratorTable(**{name: getattr(self, name)[chosen] for name in ATTRIBUTES})
 
     def columns(self) -> dict[str, IntArray | FloatArray]:
-        """The six columns by name."""
+        """The columns by name."""
         return {name: getattr(self, name) for name in ATTRIBUTES}
 
     @property
@@ -204,6 +223,14 @@ class AcceleratorTable:
         """Bytes of the global buffer (A,)."""
         return self.global_mib * MIB
 
-    def peak_tops(self, frequency_hz: float) -> FloatArray:
-        """Tera-operations a second at full use (A,), two operations a multiply-accumulate."""
+    def peak_tops(self, frequency_hz: float | FloatArray) -> FloatArray:
+        """Tera-operations a second at full use (A,), two operations a multiply-accumulate; clocks one or (A,)."""
         return np.asarray(self.pes * (2 * frequency_hz / TERA), dtype=np.float64)
+
+
+def distinct_rows(rows: FloatArray) -> tuple[FloatArray, IntArray]:
+    """The distinct rows of a matrix (N, C), sorted, and for each row which of them it is, (N,); quick for one row."""
+    if len(rows) == 1:
+        return rows, np.zeros(1, dtype=np.int64)
+    found, inverse = np.unique(rows, axis=0, return_inverse=True)
+    return found, inverse.ravel()

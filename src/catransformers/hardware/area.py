@@ -1,4 +1,4 @@
-"""Silicon area and leakage of accelerators: arrays, buffers, vector units, and a stated overhead.
+"""Silicon area of accelerators: arrays, buffers, vector units, and a stated overhead.
 
 area = overhead · (PEs·(MAC + registers) + cores·local + vector + global), with the parts of `Technology` and `sram`.
 With the SRAM table `paper` it is the published tool's sum, to 0.1 %: its vector units own a second local buffer, and a
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catransformers.hardware.accelerator import AcceleratorTable, FloatArray
+from catransformers.hardware.accelerator import Accelerator, AcceleratorTable, FloatArray, distinct_rows
 from catransformers.hardware.sram import Sram, sram
 from catransformers.hardware.technology import Technology
 from catransformers.units import KIB
@@ -28,12 +28,17 @@ class AreaTable:
     overhead: FloatArray
     total: FloatArray
 
+    def parts(self, index: int) -> dict[str, float]:
+        """One accelerator's parts by name, m²; their sum is its total."""
+        names = {"mac": "mac", "local": "local", "vector": "vector", "global": "global_", "overhead": "overhead"}
+        return {name: float(getattr(self, attribute)[index]) for name, attribute in names.items()}
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemoryTable:
     """What the memories of each accelerator cost, arrays (A,): J a byte read or written, leakage in W, area in m².
 
-    `local_…` is one core's local buffer; its leakage and area count one buffer too.
+    `local_…` is one core's local buffer; its leakage and area count one buffer too. All at the nominal voltage.
     """
 
     local_read_j: FloatArray
@@ -60,11 +65,11 @@ def local_bytes(table: AcceleratorTable, tech: Technology) -> FloatArray:
 
 def _lookup(sizes: FloatArray, bandwidths: FloatArray, level: str, tech: Technology) -> list[FloatArray]:
     """Read and write energy, leakage and area for each row, from one look-up for each distinct pair."""
-    pairs, inverse = np.unique(np.column_stack([sizes, bandwidths]), axis=0, return_inverse=True)
+    pairs, inverse = distinct_rows(np.column_stack([sizes, bandwidths]))
     found: list[Sram] = [sram(float(s), float(b), level, tech) for s, b in pairs]
     columns = np.array([(m.read_j_per_byte, m.write_j_per_byte, m.leakage_w, m.area_m2) for m in found])
     columns = columns.reshape(-1, 4)
-    return [columns[inverse.ravel(), i] for i in range(4)]
+    return [columns[inverse, i] for i in range(4)]
 
 
 def memories(table: AcceleratorTable, tech: Technology) -> MemoryTable:
@@ -76,6 +81,20 @@ def memories(table: AcceleratorTable, tech: Technology) -> MemoryTable:
     local = _lookup(local_bytes(table, tech), table.local_bandwidth.astype(np.float64), "local", tech)
     shared = _lookup(table.global_bytes, np.full(len(table), tech.global_bandwidth), "global", tech)
     return MemoryTable(*local, *shared)
+
+
+def cells(accelerator: Accelerator, tech: Technology) -> dict[str, str]:
+    """The kind of the SRAM cells of the local and of the global buffer of one accelerator.
+
+    Raises:
+        InputError: if no SRAM keeps up with the clock.
+    """
+    table = AcceleratorTable.of([accelerator])
+    local = sram(float(local_bytes(table, tech)[0]), float(accelerator.local_bandwidth), "local", tech)
+    return {
+        "local": local.device,
+        "global": sram(float(table.global_bytes[0]), tech.global_bandwidth, "global", tech).device,
+    }
 
 
 def die_area(table: AcceleratorTable, tech: Technology) -> AreaTable:
@@ -92,19 +111,11 @@ def die_area(table: AcceleratorTable, tech: Technology) -> AreaTable:
         InputError: if no SRAM keeps up with the clock.
     """
     memory = memories(table, tech)
-    pe_area = tech.mac_area_m2 + tech.register_bits * tech.register_area_m2_per_bit
-    mac = np.asarray(table.pes * pe_area, dtype=np.float64)
+    mac = np.asarray(table.pes * tech.pe_area_m2, dtype=np.float64)
     local = table.cores * memory.local_area_m2
-    vector = np.asarray(table.cores * table.pe_x * tech.vector_lane_area_m2, dtype=np.float64)
+    vector = np.asarray(table.cores * table.pe_x * tech.lane_area_m2, dtype=np.float64)
     if tech.sram == "paper":
         vector = vector + table.cores * memory.local_area_m2
     parts = mac + local + vector + memory.global_area_m2
     overhead = tech.area_overhead * parts
     return AreaTable(mac, local, vector, memory.global_area_m2, overhead, parts + overhead)
-
-
-def leakage_w(table: AcceleratorTable, tech: Technology) -> FloatArray:
-    """Leakage of each accelerator, W (A,): of all logic by its area (the overhead included) and of every SRAM macro."""
-    memory, area = memories(table, tech), die_area(table, tech)
-    logic = area.mac + table.cores * table.pe_x * tech.vector_lane_area_m2 + area.overhead
-    return logic * tech.logic_leakage_w_per_m2 + table.cores * memory.local_leakage_w + memory.global_leakage_w

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
-from catransformers.hardware.area import die_area
+from catransformers.hardware.area import cells, die_area
 from catransformers.hardware.cache import OperatorCache
-from catransformers.hardware.flows import FLOWS
+from catransformers.hardware.flows import DIMENSIONS, FLOWS
 from catransformers.hardware.machine import Machines
-from catransformers.hardware.mapping import SPLITS
 from catransformers.hardware.operator_cost import (
     ENERGY_PARTS,
     OBJECTIVES,
@@ -55,6 +53,15 @@ class OperatorCost:
     """What all `count` runs of one operator cost; of a vector operator m × n are its rows × columns and k is 1.
 
     A vector operator that rides on the product before it has only the cycles that it adds.
+
+    Args:
+        name, component, kind, m, k, n, count: what runs.
+        cycles, latency_s: of all runs.
+        utilization: share of the multipliers' peak.
+        bound: the resource, of `RESOURCES`, that sets the pace.
+        energy_j: of all runs; `energy_split_j` by `ENERGY_PARTS` sums up to it.
+        busy_cycles: cycles that each resource is busy; the array with its padding and skew is `compute`.
+        bytes_moved: bytes through the local buffers (as the slowest core's, in all cores), the global one, and DRAM.
     """
 
     name: str
@@ -70,16 +77,36 @@ class OperatorCost:
     bound: str
     energy_j: float
     energy_split_j: dict[str, float]
+    busy_cycles: dict[str, float]
+    bytes_moved: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadCost:
-    """What one inference costs: totals over the rows, and whether the weights are resident on chip."""
+    """What one inference costs, and the accelerator as it is built.
+
+    Args:
+        resident: whether the weights stay on chip.
+        latency_s, energy_j: totals over the rows.
+        idle_w: power while waiting for the next inference.
+        area_m2: of the die; `area_split_m2` by block sums up to it.
+        memories: kind of the cells of the local and the global buffer.
+        needed_bytes: weights and working set, to be compared with
+        buffer_bytes: the global buffer.
+        frequency_hz: clock.
+        rows: the operators.
+    """
 
     resident: bool
     latency_s: float
     energy_j: float
+    idle_w: float
     area_m2: float
+    area_split_m2: dict[str, float]
+    memories: dict[str, str]
+    needed_bytes: float
+    buffer_bytes: float
+    frequency_hz: float
     rows: tuple[OperatorCost, ...]
 
 
@@ -88,22 +115,24 @@ class GemmMapping:
     """The best mapping of one product, what it costs, and what it moves.
 
     Args:
-        split: how the cores share it: `count`, `m` or `n`.
+        cores: how many share the products, their m and their n.
         flow: what stays in the array, one of `flows.FLOWS`.
         swapped: whether the first array dimension (m; for weights or inputs that stay, k) lies on pe_y instead of pe_x.
         held: folds that registers hold along either array dimension.
         tile: m, k, n of the tile in a local buffer.
+        innermost: dimension of the innermost loop around it.
         cycles, latency_s, energy_j, utilization: cost, and share of the peak.
         bound: the resource that binds.
         energy_split_j: J by part.
         accesses: bytes over each boundary, of all cores.
     """
 
-    split: str
+    cores: tuple[int, int, int]
     flow: str
     swapped: bool
     held: tuple[int, int]
     tile: tuple[int, int, int]
+    innermost: str
     cycles: float
     latency_s: float
     energy_j: float
@@ -158,19 +187,22 @@ def cost_tables(
     _check(objective)
     machines = Machines.of(table, tech)
     cache = OperatorCache.open(cache_dir, table, tech, objective)
-    costs: dict[tuple[object, ...], FloatArray] = {}
+    distinct = {item.key: item for workload in workloads for item in items(workload)}
+
+    def cost_of(item: Item) -> FloatArray:
+        known = cache.load(item.key) if cache else None
+        if known is not None:
+            return known
+        found = _both(item, machines, objective)
+        if cache:
+            cache.store(item.key, found)
+        return found
+
+    costs = {key: cost_of(item) for key, item in distinct.items()}
     totals = np.zeros((len(workloads), 4, len(table)))
     for at, workload in enumerate(workloads):
         for item in items(workload):
-            cost = costs.get(item.key)
-            if cost is None:
-                cost = cache.load(item.key) if cache else None
-                if cost is None:
-                    cost = _both(item, machines, objective)
-                    if cache:
-                        cache.store(item.key, cost)
-                costs[item.key] = cost
-            totals[at] += item.groups * cost
+            totals[at] += item.groups * costs[item.key]
     return CostTable(totals[:, 0], totals[:, 1]), CostTable(totals[:, 2], totals[:, 3])
 
 
@@ -180,7 +212,7 @@ def _both(item: Item, machines: Machines, objective: Objective) -> FloatArray:
     half = len(found) // 2
     rows = []
     for part in (found[:half], found[half:]):
-        rows.append(sum(cost.cycles for cost in part) / machines.tech.frequency_hz)
+        rows.append(sum(cost.cycles for cost in part) / machines.frequency_hz)
         rows.append(np.asarray(sum(cost.energy_j for cost in part)))
     return np.stack(rows)
 
@@ -214,6 +246,12 @@ def _row(operator: Operator, groups: float, cost: GroupCost, machines: Machines)
     else:
         kind, m, k, n, macs = operator.kind, operator.rows, 1, operator.columns, 0
     cycles = groups * float(cost.cycles[0])
+    busy = {name: groups * float(cost.times[i, 0]) for i, name in enumerate(RESOURCES)}
+    bandwidths = {
+        "local": float(machines.cores[0] * machines.local_bandwidth[0]),
+        "global": machines.tech.global_bandwidth,
+        "dram": float(machines.dram_bandwidth[0]),
+    }
     return OperatorCost(
         operator.name,
         operator.component,
@@ -223,11 +261,13 @@ def _row(operator: Operator, groups: float, cost: GroupCost, machines: Machines)
         n,
         operator.count,
         cycles,
-        cycles / machines.tech.frequency_hz,
+        cycles / float(machines.frequency_hz[0]),
         macs / (cycles * float(machines.pes[0])) if cycles else 0.0,
         RESOURCES[int(np.argmax(cost.times[:, 0]))],
         groups * float(cost.energy_j[0]),
         {part: groups * float(cost.energies[i, 0]) for i, part in enumerate(ENERGY_PARTS)},
+        busy,
+        {name: busy[name] * bandwidth for name, bandwidth in bandwidths.items()},
     )
 
 
@@ -240,7 +280,8 @@ def estimate_workload(
     entry of `cost_table`.
 
     Raises:
-        InputError: for an unknown objective, or a clock that no SRAM keeps up with.
+        InputError: for an unknown objective, a clock that no SRAM keeps up with, or a supply that the chip does not
+            work at.
     """
     _check(objective)
     table = AcceleratorTable.of([accelerator])
@@ -255,12 +296,19 @@ def estimate_workload(
         rows += [
             _row(operator, item.groups, cost, machines) for operator, cost in zip(parts, known[item.key], strict=True)
         ]
+    area = die_area(table, tech)
     return WorkloadCost(
-        resident,
-        sum(row.latency_s for row in rows),
-        sum(row.energy_j for row in rows),
-        float(die_area(table, tech).total[0]),
-        tuple(rows),
+        resident=resident,
+        latency_s=sum(row.latency_s for row in rows),
+        energy_j=sum(row.energy_j for row in rows),
+        idle_w=float(machines.power.idle_w(resident)[0]),
+        area_m2=float(area.total[0]),
+        area_split_m2=area.parts(0),
+        memories=cells(accelerator, tech),
+        needed_bytes=workload.weight_bytes + workload.activation_bytes,
+        buffer_bytes=float(table.global_bytes[0]),
+        frequency_hz=float(machines.frequency_hz[0]),
+        rows=tuple(rows),
     )
 
 
@@ -309,13 +357,16 @@ def map_gemm(
     machines = Machines.of(AcceleratorTable.of([accelerator]), tech)
     cost = gemm_cost(gemm, mappings_of(gemm, machines), machines, resident, objective)
     row = _row(gemm, 1.0, cost, machines)
-    split, flow, swapped, *rest = (int(value) for value in cost.choices[:, 0])
+    over_p, over_m, over_n, flow, swapped, held_1, held_2, tile_m, tile_k, tile_n, innermost = (
+        int(value) for value in cost.choices[:, 0]
+    )
     return GemmMapping(
-        SPLITS[split],
+        (over_p, over_m, over_n),
         FLOWS[flow],
         bool(swapped),
-        cast(tuple[int, int], tuple(rest[:2])),
-        cast(tuple[int, int, int], tuple(rest[2:])),
+        (held_1, held_2),
+        (tile_m, tile_k, tile_n),
+        DIMENSIONS[innermost],
         row.cycles,
         row.latency_s,
         row.energy_j,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -39,16 +41,53 @@ def undominated(group: IntArray, costs: FloatArray) -> IntArray:
 
 
 class Leaders:
-    """The best candidates so far of each group by a few scores: most later candidates are beaten by one of them."""
+    """The best candidates so far of each of V groups by a few scores: most later candidates are beaten by one of them.
 
-    def __init__(self, groups: int, weights: FloatArray) -> None:
-        """For `groups` groups and scores that weigh the logarithms of the costs, `weights` (K, C)."""
-        self._weights = weights
-        self._scores = np.full((len(weights), groups), np.inf)
-        self._costs = np.full((*weights.shape, groups), np.inf)
+    The scores are the product of the first three costs, and that product times the `EMPHASIS`-th power of each of them.
+    """
 
-    def unbeaten(self, group: IntArray, costs: FloatArray) -> IntArray:
-        """Indices of the candidates, costs (C, S), that no leader of their group beats; the leaders themselves stay."""
+    EMPHASIS = 3
+
+    def __init__(self, groups: int) -> None:
+        """For `groups` groups."""
+        self._scores = np.full((4, groups), np.inf)
+        self._costs: list[FloatArray] = []
+
+    def screen(self, costs: Sequence[FloatArray]) -> IntArray:
+        """Let some candidates lead, and drop those that a leader of their group beats.
+
+        Args:
+            costs: of R candidates of each group, (R, V) each, three or more, the first three positive; infinite where
+                there is no candidate.
+
+        Returns:
+            Flat indices into (R, V), in no order; of equal candidates perhaps only one, a leader perhaps twice.
+        """
+        shape = costs[0].shape
+        if not self._costs:
+            self._costs = [np.full((len(costs), shape[1]), np.inf) for _ in self._scores]
+        product = costs[0] * costs[1] * costs[2]
+        groups = np.arange(shape[1])
+        kept = []
+        for number, (scores, leader) in enumerate(zip(self._scores, self._costs, strict=True)):
+            score = product if number == 0 else product * costs[number - 1] ** self.EMPHASIS
+            best = score.argmin(axis=0)
+            least = score[best, groups]
+            new = np.flatnonzero(least < scores)
+            scores[new] = least[new]
+            for row, cost in zip(leader, costs, strict=True):
+                row[new] = cost[best[new], new]
+            kept.append(best[new] * shape[1] + new)
+        alive = np.isfinite(product)
+        for leader in self._costs:
+            less = np.zeros(shape, dtype=np.bool_)
+            for cost, limit in zip(costs, leader, strict=True):
+                less |= cost < limit
+            alive &= less
+        return np.concatenate([*kept, np.flatnonzero(alive)])
+
+    def unbeaten(self, group: IntArray, costs: Sequence[FloatArray]) -> IntArray:
+        """Indices of the candidates, costs (S,) each, that no leader of their group beats; leaders themselves stay."""
         alive = np.arange(len(group))
         for leader in self._costs:
             at = group[alive]
@@ -59,11 +98,3 @@ class Leaders:
                 same &= own == other
             alive = alive[less | same]
         return alive
-
-    def update(self, group: IntArray, costs: FloatArray) -> None:
-        """Let some candidates lead, costs (C, S)."""
-        scores = self._weights @ np.log1p(costs)
-        for score, best, leader in zip(scores, self._scores, self._costs, strict=True):
-            np.minimum.at(best, group, score)
-            hits = np.flatnonzero(score == best[group])
-            leader[:, group[hits]] = costs[:, hits]

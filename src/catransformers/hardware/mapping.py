@@ -1,9 +1,9 @@
 """The mapping search: every way to run a matrix product on every array and local buffer, less what cannot win.
 
-Searched are: how the cores share the work (over independent products, over m, over n), which operand stays in the
-array (`flows`), which way round it lies on pe_x × pe_y, the folds held in registers, and the tile in the local buffer
-with its loop order. What a mapping costs in cycles of the array and in bytes over each boundary does not depend on
-bandwidths or energies, so that the mappings that no other one beats are found once, for all of these.
+Searched are: how the cores share the work (over independent products, m and n, in every combination), which operand
+stays in the array (`flows`), which way round it lies on pe_x × pe_y, the folds held in registers, and the tile in the
+local buffer with its loop order. What a mapping costs in cycles of the array and in bytes over each boundary does not
+depend on bandwidths or energies, so that the mappings that no other one beats are found once, for all of these.
 
 Cores: each reads for itself, so that what all of them need is read from the global buffer by each. The slowest core
 sets the pace, and the last one is taken to be as busy as the others (its share may be smaller by a few rows).
@@ -16,25 +16,31 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.hardware.flows import CellMappings, Cells, cell_mappings
+from catransformers.hardware.accelerator import distinct_rows
+from catransformers.hardware.flows import FEW_CELLS, CellMappings, Cells, Prices, Product, cell_mappings
 from catransformers.hardware.front import undominated
 from catransformers.workloads.operators import Gemm
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-SPLITS = ("count", "m", "n")
+#: A dimension that is cut among any number of cores.
+SHORT = 32
 
 #: Rows of `Mappings.costs`, and of `Mappings.choices`, which say which mapping it is.
-COSTS = ("compute_cycles", "core_bytes", "operand_bytes", "partial_bytes", "refill_bytes")
-CHOICES = ("split", "flow", "swapped", "held_1", "held_2", "tile_m", "tile_k", "tile_n")
+COSTS = ("compute_cycles", "core_bytes", "operand_bytes", "partial_bytes", "refill_bytes", "spill_bytes")
+CHOICES = (
+    *("cores_count", "cores_m", "cores_n", "flow", "swapped", "held_1", "held_2"),
+    *("tile_m", "tile_k", "tile_n", "innermost"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class GemmShape:
     """A group of `parallel` independent (m × k)·(k × n) products with bytes a value of each operand.
 
-    `weights` says whether the (k × n) operand is stored weights; `bias` adds one row to it.
+    `weights` says whether the (k × n) operand is stored weights or a cache beside them, `bias` adds one row to it,
+    `caches` says whether the result goes to such a cache.
     """
 
     m: int
@@ -45,12 +51,15 @@ class GemmShape:
     weight_bytes: float
     weights: bool
     bias: bool
+    caches: bool = False
 
     @classmethod
     def of(cls, gemm: Gemm) -> GemmShape:
         """The shape of one group of an operator."""
         bits = gemm.weight_bits if gemm.weights else gemm.activation_bits
-        return cls(gemm.m, gemm.k, gemm.n, gemm.parallel, gemm.activation_bits / 8, bits / 8, gemm.weights, gemm.bias)
+        stored = gemm.weights or gemm.cached
+        values = gemm.activation_bits / 8, bits / 8
+        return cls(gemm.m, gemm.k, gemm.n, gemm.parallel, *values, stored, gemm.bias, gemm.caches)
 
     @property
     def a_bytes(self) -> float:
@@ -83,15 +92,17 @@ class Arrays:
 
 @dataclass(frozen=True, slots=True)
 class Mappings:
-    """The undominated mappings of one product on each of U arrays, one after another (S in all).
+    """The mappings of one product on each of U arrays that nothing (of few arrays: little) beats, S in all.
 
     Args:
         starts: those of array u are `starts[u]` up to `starts[u + 1]`, (U + 1,).
-        costs: rows by `COSTS`, (5, S): cycles of the slowest core's array; bytes through the slowest core's local
-            buffer, for time; and, of all cores together for energy, operand bytes from local buffers to arrays, bytes
-            of partial sums written (and as many read) in local buffers, bytes read from the global into local buffers.
-        choices: rows by `CHOICES`, (8, S): index into `SPLITS` and `flows.FLOWS`; whether the first dimension lies
-            on pe_y; folds held in registers along either dimension; tile sizes.
+        costs: rows by `COSTS`, (6, S): cycles of the slowest core's array; bytes through the slowest core's local
+            buffer, for time; and, of all cores together, operand bytes from local buffers to arrays, bytes of partial
+            sums written (and as many read) in local buffers, bytes read from the global into local buffers, bytes of
+            partial sums that go the other way.
+        choices: rows by `CHOICES`, (11, S): cores over independent products, m and n; index into `flows.FLOWS`;
+            whether the first dimension lies on pe_y; folds held in registers along either dimension; tile sizes; index
+            into `flows.DIMENSIONS` of the innermost loop around the local buffer.
     """
 
     starts: IntArray
@@ -101,9 +112,9 @@ class Mappings:
 
 @dataclass(frozen=True, slots=True)
 class _Share:
-    """How cores share a group of products: index into `SPLITS`, one core's piece, its runs, and pieces in all."""
+    """How cores share a group: their number over products, m and n; one core's piece, its runs, and all pieces."""
 
-    split: int
+    cores: tuple[int, int, int]
     m: int
     n: int
     rounds: int
@@ -111,62 +122,77 @@ class _Share:
 
 
 def _sharings(shape: GemmShape, cores: int) -> list[_Share]:
-    """The ways to share a group of products among `cores`."""
-    p = shape.parallel
-    ways = [_Share(0, shape.m, shape.n, -(-p // cores), p)]
-    if cores > 1 and shape.m > 1:
-        m = -(-shape.m // cores)
-        ways.append(_Share(1, m, shape.n, p, p * -(-shape.m // m)))
-    if cores > 1 and shape.n > 1:
-        n = -(-shape.n // cores)
-        ways.append(_Share(2, shape.m, n, p, p * -(-shape.n // n)))
-    return ways
+    """The ways to share a group of products among `cores`.
+
+    Along m and n, those that leave no core idle that could take part; along short dimensions all, since there one core
+    fewer may waste less.
+    """
+    ways: dict[tuple[int, int, int], _Share] = {}
+    for over_m in range(1, cores + 1):
+        for over_n in range(1, cores // over_m + 1):
+            over_p = cores // (over_m * over_n)
+            idle_m, idle_n = over_m < cores // (over_p * over_n), over_n < cores // (over_p * over_m)
+            if (idle_m and shape.m > SHORT) or (idle_n and shape.n > SHORT):
+                continue
+            m, n, rounds = -(-shape.m // over_m), -(-shape.n // over_n), -(-shape.parallel // over_p)
+            pieces = shape.parallel * -(-shape.m // m) * -(-shape.n // n)
+            ways.setdefault((m, n, rounds), _Share((over_p, over_m, over_n), m, n, rounds, pieces))
+    return list(ways.values())
 
 
-def search(shape: GemmShape, arrays: Arrays, *, partial_bytes: float, systolic: bool, accumulators: int) -> Mappings:
-    """Every undominated mapping of a group of products on every array.
+def _expanded(mappings: CellMappings, cells: IntArray) -> tuple[IntArray, IntArray]:
+    """The mappings of each of some cells, one cell after another: which of `cells`, and which mapping, (S,) each."""
+    starts, ends = (np.searchsorted(mappings.cell, cells, side=side) for side in ("left", "right"))
+    sizes = ends - starts
+    row = np.repeat(np.arange(len(cells)), sizes)
+    return row, np.arange(len(row)) + np.repeat(starts - np.cumsum(sizes) + sizes, sizes)
+
+
+def search(
+    shape: GemmShape, arrays: Arrays, prices: Prices, *, partial_bytes: float, systolic: bool, accumulators: int
+) -> Mappings:
+    """Every mapping of a group of products on every array that may be best for some bandwidths and energies.
 
     Args:
         shape: the products.
         arrays: U distinct (cores, pe_x, pe_y, local buffer).
+        prices: bounds on what a byte costs.
         partial_bytes: bytes of a partial sum.
         systolic: whether a fold pays its skew.
         accumulators: stationary values that a processing element holds; a power of two.
     """
-    keys, cell_of = np.unique(
-        np.column_stack([arrays.pe_x, arrays.pe_y, arrays.local_bytes]), axis=0, return_inverse=True
-    )
+    short, long = np.minimum(arrays.pe_x, arrays.pe_y), np.maximum(arrays.pe_x, arrays.pe_y)
+    keys, cell_of = distinct_rows(np.column_stack([short, long, arrays.local_bytes]))
     cells = Cells(keys[:, 0].astype(np.int64), keys[:, 1].astype(np.int64), keys[:, 2])
     found: dict[tuple[int, int], CellMappings] = {}
     units, costs, choices = [], [], []
     for cores in np.unique(arrays.cores):
-        unit_of = np.full(len(keys), -1, dtype=np.int64)
         own = np.flatnonzero(arrays.cores == cores)
-        unit_of[cell_of.ravel()[own]] = own
-        for share in _sharings(shape, int(cores)):
+        turned = arrays.pe_x[own] > arrays.pe_y[own]
+        parts = []
+        sharings = _sharings(shape, int(cores))
+        for share in sharings:
             piece = share.m, share.n
             if piece not in found:
                 sizes = share.m, shape.k, share.n
-                found[piece] = cell_mappings(
-                    sizes,
-                    (shape.input_bytes, shape.weight_bytes, partial_bytes),
-                    shape.bias,
-                    cells,
-                    systolic=systolic,
-                    accumulators=accumulators,
-                )
-            mappings = found[piece]
-            unit = unit_of[mappings.cell]
-            here = np.flatnonzero(unit >= 0)
-            compute, operand, partial, refill = mappings.costs[:, here]
-            result = share.m * share.n * shape.input_bytes
-            core = operand + 2 * partial + refill + 2 * result
-            total = np.stack([operand, partial, refill]) * share.pieces
-            units.append(unit[here])
-            costs.append(np.concatenate([np.stack([compute, core]) * share.rounds, total]))
-            split = np.full((1, len(here)), share.split, dtype=np.int64)
-            choices.append(np.concatenate([split, mappings.choices[:, here]]))
-    group, cost, choice = np.concatenate(units), np.concatenate(costs, axis=1), np.concatenate(choices, axis=1)
-    kept = undominated(group, cost)
-    starts = np.searchsorted(group[kept], np.arange(len(arrays) + 1))
-    return Mappings(starts, cost[:, kept], choice[:, kept])
+                product = Product(sizes, shape.input_bytes, shape.weight_bytes, partial_bytes, shape.bias)
+                found[piece] = cell_mappings(product, cells, prices, systolic=systolic, accumulators=accumulators)
+            row, at = _expanded(found[piece], cell_of[own])
+            compute, operand, partial, refill, spill = found[piece].costs[:, at]
+            core = operand + 2 * partial + refill + spill + 2 * share.m * share.n * shape.input_bytes
+            paced = np.stack([compute, core]) * share.rounds
+            cost = np.concatenate([paced, np.stack([operand, partial, refill, spill]) * share.pieces])
+            choice = np.concatenate([np.tile(np.array(share.cores)[:, None], len(at)), found[piece].choices[:, at]])
+            choice[4] ^= turned[row]
+            parts.append((row, cost, choice))
+        row, cost, choice = (np.concatenate([p[i] for p in parts], axis=-1) for i in range(3))
+        if len(sharings) > 1 and len(own) > FEW_CELLS:
+            kept = undominated(row, np.stack([*cost[:2], *cost[4:], *prices.energies(*cost[2:])]))
+            row, cost, choice = row[kept], cost[:, kept], choice[:, kept]
+        units.append(own[row])
+        costs.append(cost)
+        choices.append(choice)
+    unit = np.concatenate(units)
+    order = np.argsort(unit, kind="stable")
+    starts = np.searchsorted(unit[order], np.arange(len(arrays) + 1))
+    return Mappings(starts, np.concatenate(costs, axis=1)[:, order], np.concatenate(choices, axis=1)[:, order])

@@ -2,8 +2,9 @@
 
 Half of the global buffer holds activations, the other half stages what is streamed. An operator whose operands and
 result fit in the first half keeps its activations on chip and streams its weights through the second half, each weight
-once. Any other operator moves everything through DRAM, in tiles of the global buffer that are buffered twice, with the
-tile and loop order that move the fewest bytes. Finished values only: partial sums never leave the chip.
+once; a cache of keys and values lies with the weights. Any other operator moves everything through DRAM, in tiles of
+the global buffer that are buffered twice, with the tile and loop order that move the fewest bytes. Finished values
+only: partial sums never leave the chip.
 
 This depends on the operator alone, not on the workload around it, so that costs of layers add up to costs of models.
 """
@@ -47,7 +48,7 @@ def gemm_traffic(shape: GemmShape, global_bytes: FloatArray, partial_bytes: floa
     reads, writes = np.empty_like(sizes), np.empty_like(sizes)
     for i, size in enumerate(sizes):
         if held <= size / 2:
-            reads[i], writes[i] = (shape.b_bytes if shape.weights else 0.0), 0.0
+            reads[i], writes[i] = (shape.b_bytes if shape.weights else 0.0), (shape.c_bytes if shape.caches else 0.0)
         else:
             reads[i], writes[i] = _tiled_reads(shape, float(size), partial_bytes), shape.c_bytes
     return shape.parallel * reads[inverse], shape.parallel * writes[inverse]

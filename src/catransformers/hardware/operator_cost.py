@@ -2,18 +2,18 @@
 
 cycles = max(array, local buffer, global buffer, DRAM, vector unit) + first fill + last drain: everything is double
 buffered, so that the slowest resource sets the pace. energy = MACs, registers, every byte that crosses each boundary,
-and the leakage of the whole die for as long as the operator runs (idle parts leak too; between inferences the chip is
-taken to be off).
+and the leakage and the clock of the whole die for as long as the operator runs: idle parts leak and are clocked too.
+(What the chip takes between inferences is in `power`.)
 
 *Resident* weights live in the global buffer with the activations: no DRAM traffic, and no power of the DRAM. Otherwise
 weights are read from DRAM in each inference, and activations too where they do not fit (`offchip`); the DRAM's
 background power is charged while the chip runs. Buffers have one port: reads and writes share the bandwidth, in words
 of 8 bits (a narrower value takes its part of a word).
 
-Fusion: an activation or a residual sum right after a product takes the product's values as they leave the array, and so
-does a softmax if the result's tile has whole rows. It then moves nothing but the other operand of a sum, and costs
-only the cycles by which it outlasts the product. Every other vector operator runs by itself, from and to the global
-buffer. A product's mapping is chosen for itself, not for what rides on it.
+Fusion: an activation, a residual sum or a gate's product right after a matrix product takes its values as they leave
+the array, and so does a softmax if the result's tile has whole rows. It then moves nothing but the other operand, and
+costs only the cycles by which it outlasts the product. Every other vector operator runs by itself, from and to the
+global buffer. A product's mapping is chosen for itself, not for what rides on it.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from catransformers.hardware.flows import Prices
 from catransformers.hardware.machine import Machines, VectorWork
-from catransformers.hardware.mapping import CHOICES, SPLITS, GemmShape, Mappings, search
+from catransformers.hardware.mapping import CHOICES, GemmShape, Mappings, search
 from catransformers.hardware.offchip import gemm_traffic
 from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload
 
@@ -38,14 +39,14 @@ Objective = Literal["edp", "latency", "energy"]
 OBJECTIVES: tuple[str, ...] = get_args(Objective)
 
 #: Parts of an operator's energy, and resources that may bind it; both in the order of the arrays below.
-ENERGY_PARTS = ("mac", "register", "vector", "local", "global", "dram", "leakage")
+ENERGY_PARTS = ("mac", "register", "vector", "local", "global", "dram", "clock", "leakage")
 RESOURCES = ("compute", "local", "global", "dram", "vector")
 
 #: Mappings × accelerators evaluated at once, to bound memory.
 _CHUNK = 500_000
 
 #: Kinds of vector operators that may ride on a product, and whether they need whole rows of its result.
-_FUSABLE = {"activation": False, "add": False, "softmax": True}
+_FUSABLE = {"activation": False, "add": False, "multiply": False, "softmax": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Item:
         return tuple(
             (GemmShape.of(op), op.weight_bits, op.activation_bits)
             if isinstance(op, Gemm)
-            else (op.kind, op.rows, op.columns, op.activation_bits)
+            else (op.kind, op.rows, op.columns, op.activation_bits, op.weight_values, op.weight_bits)
             for op in (self.operator, self.rider)
             if op is not None
         )
@@ -102,9 +103,9 @@ class GroupCost:
     Args:
         cycles: (A,).
         times: cycles that each of `RESOURCES` is busy, (5, A).
-        energies: J by `ENERGY_PARTS`, (7, A).
-        choices: the mapping by `mapping.CHOICES`, (8, A); zeros for a vector operator.
-        traffic: of a product, bytes by `TRAFFIC`, (4, A).
+        energies: J by `ENERGY_PARTS`, (8, A).
+        choices: the mapping by `mapping.CHOICES`, (11, A); zeros for a vector operator.
+        traffic: of a product, bytes by `TRAFFIC`, (5, A).
     """
 
     cycles: FloatArray
@@ -119,8 +120,21 @@ class GroupCost:
         return np.asarray(self.energies.sum(axis=0))
 
 
-#: Bytes of a product that cross: local buffers to arrays, partial sums each way, global to local buffers, DRAM.
-TRAFFIC = ("operand_bytes", "partial_bytes", "refill_bytes", "dram_bytes")
+#: Bytes of a product that cross: local buffers to arrays, partial sums there each way, global to local buffers, partial
+#: sums from there to the global one, DRAM.
+TRAFFIC = ("operand_bytes", "partial_bytes", "refill_bytes", "spill_bytes", "dram_bytes")
+
+
+def _prices(machines: Machines) -> Prices:
+    """Bounds on what bytes cost on any of the machines."""
+    read = machines.local_read_j
+    written = machines.local_write_j / read
+    return Prices(
+        float(written.min()),
+        float(written.max()),
+        float((machines.global_read_j / read).min()),
+        float((machines.global_write_j / read).min()),
+    )
 
 
 def mappings_of(gemm: Gemm, machines: Machines) -> Mappings:
@@ -128,6 +142,7 @@ def mappings_of(gemm: Gemm, machines: Machines) -> Mappings:
     return search(
         GemmShape.of(gemm),
         machines.arrays,
+        _prices(machines),
         partial_bytes=machines.tech.partial_sum_bytes,
         systolic=machines.tech.array == "systolic",
         accumulators=machines.tech.accumulators,
@@ -142,15 +157,15 @@ class _Fixed:
         floor: cycles of DRAM and vector unit.
         shared: bytes through the global buffer beside the refills.
         base_j: energy.
-        power_w: leakage and the DRAM's background.
-        fill: cycles of first fill and last drain, one number.
+        cycle_j: energy of each cycle: leakage, clock and the DRAM's background.
+        fill: cycles of first fill and last drain.
     """
 
     floor: FloatArray
     shared: FloatArray
     base_j: FloatArray
-    power_w: FloatArray
-    fill: float
+    cycle_j: FloatArray
+    fill: FloatArray
 
 
 def _best_mapping(mappings: Mappings, machines: Machines, fixed: _Fixed, objective: Objective) -> IntArray:
@@ -159,21 +174,21 @@ def _best_mapping(mappings: Mappings, machines: Machines, fixed: _Fixed, objecti
     sizes = np.diff(mappings.starts)[machines.array_of]
     best = np.empty(len(machines), dtype=np.int64)
     bounds = [int(b) for b in np.flatnonzero(np.diff(np.cumsum(sizes) // _CHUNK, prepend=-1))]
-    power_j = fixed.power_w / tech.frequency_hz  # a cycle
     read_j, both_j = machines.local_read_j, machines.local_read_j + machines.local_write_j
     refill_j = machines.local_write_j + machines.global_read_j
+    spill_j = machines.local_read_j + machines.global_write_j
     for low, high in zip(bounds, [*bounds[1:], len(machines)], strict=True):
         a = slice(low, high)
         size = sizes[a]
         first = np.concatenate([[0], np.cumsum(size)[:-1]])
         row = np.repeat(np.arange(high - low), size)
         at = np.arange(len(row)) - first[row] + mappings.starts[machines.array_of[a]][row]
-        compute, core, operand, partial, refill = mappings.costs[:, at]
+        compute, core, operand, partial, refill, spill = mappings.costs[:, at]
         cycles = np.maximum(compute, core / machines.local_bandwidth[a][row])
-        cycles = np.maximum(cycles, (refill + fixed.shared[a][row]) / tech.global_bandwidth)
-        cycles = np.maximum(cycles, fixed.floor[a][row]) + fixed.fill
+        cycles = np.maximum(cycles, (refill + spill + fixed.shared[a][row]) / tech.global_bandwidth)
+        cycles = np.maximum(cycles, fixed.floor[a][row]) + fixed.fill[a][row]
         energy = operand * read_j[a][row] + partial * both_j[a][row] + refill * refill_j[a][row]
-        energy += fixed.base_j[a][row] + cycles * power_j[a][row]
+        energy += spill * spill_j[a][row] + fixed.base_j[a][row] + cycles * fixed.cycle_j[a][row]
         if objective == "edp":
             score, tie = cycles * energy, cycles
         elif objective == "latency":
@@ -199,46 +214,48 @@ def gemm_cost(gemm: Gemm, mappings: Mappings, machines: Machines, resident: bool
     values = float(shape.parallel * shape.m * shape.n)
     macs = values * shape.k
     widths = round(8 * shape.weight_bytes), round(8 * shape.input_bytes)
-    mac_j, register_j, vector_j = macs * tech.mac_j(*widths), macs * tech.register_j(*widths), values * tech.lane_j()
+    mac_j = macs * tech.mac_j(*widths) * machines.dynamic
+    register_j = macs * tech.register_j(*widths) * machines.dynamic
+    vector_j = values * tech.vector_operation_j * machines.dynamic
     dram_time = (dram_in + dram_out) / machines.dram_bandwidth
     vector_time = np.ceil(values / machines.lanes)  # bias, scale and rounding of each finished value: one step
     dram_j = (dram_in + dram_out) * tech.dram.energy_j_per_byte
     local_j = result * (machines.local_read_j + machines.local_write_j)
     global_j = (result + dram_in) * machines.global_write_j + dram_out * machines.global_read_j
-    background_w = 0.0 if resident else tech.dram.background_w
     fixed = _Fixed(
         floor=np.maximum(dram_time, vector_time),
         shared=result + dram_in + dram_out,
         base_j=mac_j + register_j + vector_j + dram_j + local_j + global_j,
-        power_w=machines.leakage_w + background_w,
+        cycle_j=machines.cycle_j(not resident),
         fill=machines.fill_cycles(not resident),
     )
     best = _best_mapping(mappings, machines, fixed, objective)
-    compute, core, operand, partial, refill = mappings.costs[:, best]
+    compute, core, operand, partial, refill, spill = mappings.costs[:, best]
     times = np.stack(
         [
             compute,
             core / machines.local_bandwidth,
-            (refill + fixed.shared) / tech.global_bandwidth,
+            (refill + spill + fixed.shared) / tech.global_bandwidth,
             dram_time,
             vector_time,
         ]
     )
     cycles = times.max(axis=0) + fixed.fill
     read, write = machines.local_read_j, machines.local_write_j
-    seconds, each = cycles / tech.frequency_hz, np.ones(len(machines))
     energies = np.stack(
         [
-            mac_j * each,
-            register_j * each,
-            vector_j * each,
-            local_j + operand * read + partial * (read + write) + refill * write,
-            global_j + refill * machines.global_read_j,
-            dram_j + seconds * background_w,
-            seconds * machines.leakage_w,
+            mac_j,
+            register_j,
+            vector_j,
+            local_j + (operand + spill) * read + partial * (read + write) + refill * write,
+            global_j + refill * machines.global_read_j + spill * machines.global_write_j,
+            dram_j,
+            np.zeros(len(machines)),
+            np.zeros(len(machines)),
         ]
     )
-    traffic = np.stack([operand, partial, refill, dram_in + dram_out])
+    _add_standing(energies, cycles, machines, resident)
+    traffic = np.stack([operand, partial, refill, spill, dram_in + dram_out])
     return GroupCost(cycles, times, energies, mappings.choices[:, best], traffic)
 
 
@@ -246,9 +263,9 @@ def vector_cost(operator: VectorOp, machines: Machines, resident: bool) -> Group
     """One run of a vector operator by itself on every machine."""
     tech, work = machines.tech, VectorWork.of(operator, machines.tech)
     spilled = _spilled(work, machines, resident)
-    dram_in, dram_out = spilled * work.in_bytes, spilled * work.out_bytes
-    if operator.kind == "embedding" and not resident:  # the table lies in DRAM
-        dram_in, dram_out = np.full(len(machines), work.in_bytes), np.zeros(len(machines))
+    dram_in, dram_out = spilled * (work.in_bytes - work.stored_bytes), spilled * work.out_bytes
+    if not resident:  # gains and tables lie in DRAM, wherever the activations do
+        dram_in = dram_in + work.stored_bytes
     moved = dram_in + dram_out
     times = np.stack(
         [
@@ -278,8 +295,9 @@ def rider_cost(operator: VectorOp, host: GroupCost, gemm: Gemm, machines: Machin
         resident: whether weights stay on chip.
     """
     tech, work = machines.tech, VectorWork.of(operator, machines.tech)
-    other = work.in_bytes - work.out_bytes  # the second operand of a sum
-    dram = _spilled(work, machines, resident) * other
+    other = work.in_bytes - work.out_bytes  # the second operand of a sum or a gate
+    stored = 0.0 if resident else work.stored_bytes
+    dram = stored + _spilled(work, machines, resident) * (other - work.stored_bytes)
     added = np.stack(
         [
             np.zeros(len(machines)),
@@ -297,9 +315,7 @@ def rider_cost(operator: VectorOp, host: GroupCost, gemm: Gemm, machines: Machin
     ride = _vector_group(added, cycles, energies, machines, resident)
     if not _FUSABLE[operator.kind]:
         return ride
-    rows_whole = (host.choices[CHOICES.index("tile_n")] == gemm.n) & (
-        host.choices[CHOICES.index("split")] != SPLITS.index("n")
-    )
+    rows_whole = host.choices[CHOICES.index("tile_n")] == gemm.n  # then no cores share n either
     alone = vector_cost(operator, machines, resident)
     return GroupCost(
         np.where(rows_whole, ride.cycles, alone.cycles),
@@ -315,23 +331,30 @@ def _spilled(work: VectorWork, machines: Machines, resident: bool) -> FloatArray
 
     Results overwrite their operands, so that they need no room of their own.
     """
-    return np.asarray(~np.bool_(resident) & (work.in_bytes > machines.global_bytes / 2), dtype=np.float64)
+    activations = work.in_bytes - work.stored_bytes
+    return np.asarray(~np.bool_(resident) & (activations > machines.global_bytes / 2), dtype=np.float64)
 
 
 def _vector_energies(work: VectorWork, machines: Machines) -> FloatArray:
-    """An array (7, A) with the lanes' energy in its place and zeros elsewhere."""
+    """An array (8, A) with the lanes' energy in its place and zeros elsewhere."""
     energies = np.zeros((len(ENERGY_PARTS), len(machines)))
-    energies[2] = work.values * work.steps * machines.tech.lane_j()
+    energies[2] = work.values * work.steps * machines.tech.vector_operation_j * machines.dynamic
     return energies
+
+
+def _add_standing(energies: FloatArray, cycles: FloatArray, machines: Machines, resident: bool) -> None:
+    """Add what is taken in each of the cycles whatever is computed: background of the DRAM, clock, leakage."""
+    seconds = cycles / machines.frequency_hz
+    energies[5] += seconds * (0.0 if resident else machines.tech.dram.background_w)
+    energies[6] += cycles * machines.power.clock_j
+    energies[7] += seconds * machines.power.leakage_w
 
 
 def _vector_group(
     times: FloatArray, cycles: FloatArray, energies: FloatArray, machines: Machines, resident: bool
 ) -> GroupCost:
-    """A vector operator's cost: leakage and the DRAM's background for its cycles come on top of `energies`."""
-    tech, seconds = machines.tech, cycles / machines.tech.frequency_hz
-    energies[5] += seconds * (0.0 if resident else tech.dram.background_w)
-    energies[6] = seconds * machines.leakage_w
+    """A vector operator's cost: what its cycles take whatever is computed comes on top of `energies`."""
+    _add_standing(energies, cycles, machines, resident)
     none = np.zeros((len(CHOICES), len(machines)), dtype=np.int64)
     return GroupCost(cycles, times, energies, none, np.zeros((len(TRAFFIC), len(machines))))
 

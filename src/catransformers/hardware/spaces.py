@@ -7,12 +7,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from catransformers.errors import InfeasibleError, InputError, Problem, nearest, unknown_name
-from catransformers.hardware.accelerator import ATTRIBUTES, LIMITS, AcceleratorTable
+from catransformers.hardware.accelerator import ATTRIBUTES, LIMITS, OPTIONAL, AcceleratorTable, FloatArray
 
 
 def _powers(low: float, high: float) -> tuple[float, ...]:
@@ -77,7 +77,7 @@ def space(
     name: str,
     *,
     max_tops: float | None = None,
-    frequency_hz: float,
+    frequency_hz: float | Callable[[FloatArray], FloatArray],
     overrides: Mapping[str, Sequence[float]] | None = None,
 ) -> AcceleratorTable:
     """Every accelerator of a named space, the first attribute varying slowest.
@@ -85,8 +85,9 @@ def space(
     Args:
         name: one of `SPACE_NAMES`.
         max_tops: keep accelerators of at most this peak (tera-operations a second); None keeps all.
-        frequency_hz: the clock that the peak is reckoned at.
-        overrides: other values for some attributes, e.g. `{"cores": [1], "global_mib": [0.5, 1]}`.
+        frequency_hz: the clock that the peak is reckoned at: one number, or what makes it from the voltages
+            (`Technology.frequency_at`).
+        overrides: other values for some attributes, e.g. `{"cores": [1], "voltage_v": [0.6, 0.7, 0.8]}`.
 
     Returns:
         The table of all members.
@@ -96,7 +97,7 @@ def space(
         InfeasibleError: if no member is below `max_tops`.
     """
     problems: list[Problem] = []
-    values: dict[str, tuple[float, ...]] = {}
+    values: dict[str, tuple[float, ...]] = dict.fromkeys(OPTIONAL, (math.nan,))
     if name in SPACES:
         values.update(SPACES[name])
     else:
@@ -117,15 +118,15 @@ def space(
         values[attribute] = checked
     if max_tops is not None and not (math.isfinite(max_tops) and max_tops > 0):
         problems.append(Problem("hardware.max_tops", f"{max_tops} is out of range", "a number above 0"))
-    if not (math.isfinite(frequency_hz) and frequency_hz > 0):
+    if not callable(frequency_hz) and not (math.isfinite(frequency_hz) and frequency_hz > 0):
         problems.append(Problem("frequency_hz", f"{frequency_hz} is out of range", "a number above 0"))
     if problems:
         raise InputError(problems)
     grid = np.meshgrid(*(np.array(values[attribute]) for attribute in ATTRIBUTES), indexing="ij")
     table = AcceleratorTable.from_columns({a: g.ravel() for a, g in zip(ATTRIBUTES, grid, strict=True)})
+    tops = table.peak_tops(frequency_hz(table.voltage_v) if callable(frequency_hz) else frequency_hz)
     if max_tops is None:
         return table
-    tops = table.peak_tops(frequency_hz)
     kept = tops <= max_tops * (1 + 1e-9)
     if not kept.any():
         raise InfeasibleError(

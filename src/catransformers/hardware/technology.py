@@ -2,7 +2,8 @@
 
 A technology is a TOML file. Its numbers are given in the unit that their key names, or as the name of a row of the
 fact table `components`, which holds the source and the range; memories and DRAM are named tables. Everything is
-turned to SI here, once. Frequency and voltage are attributes, so that another operating point is another value.
+turned to SI here, once. Clock and voltage are given at the nominal operating point; others follow by the alpha-power
+law (`voltage`).
 """
 
 from __future__ import annotations
@@ -11,30 +12,45 @@ import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from catransformers.errors import InputError, Problem, nearest, unknown_name
 from catransformers.facts import facts
+from catransformers.hardware.voltage import relative_clock
 from catransformers.units import GIGA, MILLI, PICO, UM2_PER_M2, as_float
 
 TECHNOLOGY_NAMES = ("default-22nm", "paper")
 SRAM_NAMES = ("cacti7-22nm", "paper")
-DRAM_NAMES = ("lpddr2", "lpddr4", "ddr3", "gddr5", "hbm2", "paper")
+DRAM_NAMES = ("lpddr2", "lpddr4", "lpddr5", "ddr3", "ddr4", "gddr5", "hbm2", "paper")
 ARRAYS = ("systolic", "broadcast")
-VECTOR_KINDS = ("softmax", "norm", "activation", "add", "embedding")
+VECTOR_KINDS = ("softmax", "norm", "activation", "add", "multiply", "rotary", "embedding")
 
 
 @dataclass(frozen=True, slots=True)
 class Dram:
-    """Off-chip memory: `bandwidth` in bytes a second, `energy_j_per_byte` moved, `background_w` while the chip runs."""
+    """Off-chip memory.
+
+    Args:
+        name: its kind.
+        bandwidth: bytes a second.
+        energy_j_per_byte: of a byte moved.
+        background_w: power while the chip runs.
+        self_refresh_w: power while the chip waits.
+    """
 
     name: str
     bandwidth: float
     energy_j_per_byte: float
     background_w: float
+    self_refresh_w: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +60,26 @@ class Technology:
     Args:
         name: what it is called.
         node_nm: process node, nm.
-        voltage_v: supply.
-        frequency_hz: clock of the whole chip.
+        voltage_v: nominal supply; `voltage_low_v` to `voltage_high_v` are the supplies that the chip works at.
+        threshold_v, alpha: of the transistors, for the alpha-power law.
+        frequency_hz: clock of the whole chip at the nominal supply.
         array: `systolic` (a fold pays its skew) or `broadcast` (operands reach all elements at once).
         accumulators: stationary values that a processing element holds, each as wide as a partial sum.
         partial_sum_bytes: bytes of a partial sum until its reduction is complete.
         global_bandwidth: words (8-bit values) a cycle that the global buffer reads and writes, together.
-        mac_area_m2, register_area_m2_per_bit, vector_lane_area_m2: silicon of the logic.
+        mac_area_m2, register_area_m2_per_bit, vector_lane_area_m2: cells of the logic.
+        logic_density: share of a placed block of logic that its cells fill.
         area_overhead: control and interconnect as a share of all other area.
         mac_multiply_j: an 8 × 8-bit product; other widths scale with the product of the widths.
         mac_add_j: an accumulation.
         register_j_per_bit: a register bit clocked; a multiply-accumulate clocks both operands and its partial sum.
         vector_operation_j: one step of one lane of the vector unit.
         wire_j_per_bit_m: a bit moved one metre on chip.
-        control_energy: clock and control as a share of the dynamic energy of the logic.
+        clock_share: energy of clock and sequencing in each cycle, as a share of what all multipliers, registers and
+            lanes take in a fully busy one; it is spent in idle cycles of a running operator too.
         logic_leakage_w_per_m2: leakage of logic by its area.
+        idle_retained_share: leakage of a memory that keeps its content while the chip waits, as a share of its own.
+        idle_gated_share: leakage of whatever is power gated while the chip waits, likewise.
         sram: name of the SRAM table, with `sram_area_scale`, `sram_energy_scale`, `sram_leakage_scale` on top.
         dram: the off-chip memory.
         vector_operations, vector_passes: steps a value, and reads of each value, by kind of vector operator.
@@ -68,6 +89,10 @@ class Technology:
     name: str
     node_nm: float
     voltage_v: float
+    voltage_low_v: float
+    voltage_high_v: float
+    threshold_v: float
+    alpha: float
     frequency_hz: float
     array: str
     accumulators: int
@@ -76,14 +101,17 @@ class Technology:
     mac_area_m2: float
     register_area_m2_per_bit: float
     vector_lane_area_m2: float
+    logic_density: float
     area_overhead: float
     mac_multiply_j: float
     mac_add_j: float
     register_j_per_bit: float
     vector_operation_j: float
     wire_j_per_bit_m: float
-    control_energy: float
+    clock_share: float
     logic_leakage_w_per_m2: float
+    idle_retained_share: float
+    idle_gated_share: float
     sram: str
     sram_area_scale: float
     sram_energy_scale: float
@@ -103,21 +131,65 @@ class Technology:
 
     @property
     def register_bits(self) -> float:
-        """Register bits of a processing element: two 8-bit operands and its accumulators."""
-        return 2 * 8 + 8 * self.partial_sum_bytes * self.accumulators
+        """Register bits of a processing element: its accumulators, one value that streams, and as many that it meets.
+
+        Folds of r1 × r2 that share a pass need min(r1, r2) values of one operand at hand while the other passes by;
+        with a = 2^e accumulators that is 2^⌊e/2⌋ at most.
+        """
+        held: int = 1 << ((self.accumulators.bit_length() - 1) // 2)
+        return 8.0 * (1 + held) + 8 * self.partial_sum_bytes * self.accumulators
+
+    @property
+    def pe_area_m2(self) -> float:
+        """Silicon of a processing element: its multiplier, adder and registers, placed."""
+        return (self.mac_area_m2 + self.register_bits * self.register_area_m2_per_bit) / self.logic_density
+
+    @property
+    def lane_area_m2(self) -> float:
+        """Silicon of a lane of the vector unit, placed."""
+        return self.vector_lane_area_m2 / self.logic_density
 
     def mac_j(self, weight_bits: int = 8, activation_bits: int = 8) -> float:
-        """Energy of a multiply-accumulate of the given widths, J, its control included."""
-        return (self.mac_multiply_j * weight_bits * activation_bits / 64 + self.mac_add_j) * (1 + self.control_energy)
+        """Energy of a multiply-accumulate of the given widths, J."""
+        return self.mac_multiply_j * weight_bits * activation_bits / 64 + self.mac_add_j
 
     def register_j(self, weight_bits: int = 8, activation_bits: int = 8) -> float:
-        """Energy of the registers of a processing element for one multiply-accumulate, J, their control included."""
-        bits = weight_bits + activation_bits + 8 * self.partial_sum_bytes
-        return bits * self.register_j_per_bit * (1 + self.control_energy)
+        """Energy of the registers of a processing element for one multiply-accumulate, J."""
+        return (weight_bits + activation_bits + 8 * self.partial_sum_bytes) * self.register_j_per_bit
 
-    def lane_j(self) -> float:
-        """Energy of one step of one vector lane, J, its control included."""
-        return self.vector_operation_j * (1 + self.control_energy)
+    @property
+    def clock_j_per_pe(self) -> float:
+        """Energy of the clock for one processing element and cycle, J."""
+        return self.clock_share * (self.mac_j() + self.register_j())
+
+    @property
+    def clock_j_per_lane(self) -> float:
+        """Energy of the clock for one lane of the vector unit and cycle, J."""
+        return self.clock_share * self.vector_operation_j
+
+    def voltages(self, voltage_v: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """Supplies with the nominal one in the place of NaN.
+
+        Raises:
+            InputError: for a supply that the chip does not work at.
+        """
+        asked = np.asarray(voltage_v, dtype=np.float64)
+        found = np.where(np.isnan(asked), self.voltage_v, asked)
+        outside = np.unique(found[(found < self.voltage_low_v) | (found > self.voltage_high_v)])
+        if outside.size:
+            allowed = f"{self.voltage_low_v:g} to {self.voltage_high_v:g} V"
+            shown = ", ".join(f"{v:g}" for v in outside)
+            raise InputError(Problem("voltage_v", f"{shown} V: technology {self.name!r} does not work at it", allowed))
+        return found
+
+    def frequency_at(self, voltage_v: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """The clock at supplies (NaN: the nominal one), Hz, by the alpha-power law.
+
+        Raises:
+            InputError: for a supply that the chip does not work at.
+        """
+        clock = relative_clock(self.voltages(voltage_v), self.voltage_v, self.threshold_v, self.alpha)
+        return np.asarray(self.frequency_hz * clock)
 
 
 def dram_kind(name: str, where: str = "technology.memory.dram") -> Dram:
@@ -134,6 +206,7 @@ def dram_kind(name: str, where: str = "technology.memory.dram") -> Dram:
         table[f"{name}_bandwidth"].value * GIGA,
         table[f"{name}_energy"].value * PICO * 8,
         table[f"{name}_background_power"].value * MILLI,
+        table[f"{name}_self_refresh_power"].value * MILLI,
     )
 
 
@@ -142,6 +215,10 @@ _NUMBERS: Mapping[str, Mapping[str, tuple[str, float, float, bool, float]]] = {
     "": {
         "node_nm": ("node_nm", 1, 1, True, 250),
         "voltage_v": ("voltage_v", 1, 0, False, 5),
+        "voltage_low_v": ("voltage_low_v", 1, 0, False, 5),
+        "voltage_high_v": ("voltage_high_v", 1, 0, False, 5),
+        "threshold_v": ("threshold_v", 1, 0, True, 5),
+        "alpha": ("alpha", 1, 1, True, 2),
         "frequency_mhz": ("frequency_hz", 1e6, 0, False, 1e5),
         "accumulators": ("accumulators", 1, 1, True, 64),
         "partial_sum_bits": ("partial_sum_bytes", 1 / 8, 8, True, 64),
@@ -151,6 +228,7 @@ _NUMBERS: Mapping[str, Mapping[str, tuple[str, float, float, bool, float]]] = {
         "mac_um2": ("mac_area_m2", 1 / UM2_PER_M2, 0, False, math.inf),
         "register_um2_per_bit": ("register_area_m2_per_bit", 1 / UM2_PER_M2, 0, True, math.inf),
         "vector_lane_um2": ("vector_lane_area_m2", 1 / UM2_PER_M2, 0, True, math.inf),
+        "logic_density": ("logic_density", 1, 0, False, 1),
         "overhead_share": ("area_overhead", 1, 0, True, 10),
     },
     "energy": {
@@ -159,9 +237,13 @@ _NUMBERS: Mapping[str, Mapping[str, tuple[str, float, float, bool, float]]] = {
         "register_pj_per_bit": ("register_j_per_bit", PICO, 0, True, math.inf),
         "vector_operation_pj": ("vector_operation_j", PICO, 0, True, math.inf),
         "wire_pj_per_bit_mm": ("wire_j_per_bit_m", PICO * 1e3, 0, True, math.inf),
-        "control_share": ("control_energy", 1, 0, True, 10),
+        "clock_share": ("clock_share", 1, 0, True, 10),
     },
-    "leakage": {"logic_uw_per_um2": ("logic_leakage_w_per_m2", 1e-6 * UM2_PER_M2, 0, True, math.inf)},
+    "leakage": {
+        "logic_uw_per_um2": ("logic_leakage_w_per_m2", 1e-6 * UM2_PER_M2, 0, True, math.inf),
+        "idle_retained_share": ("idle_retained_share", 1, 0, True, 1),
+        "idle_gated_share": ("idle_gated_share", 1, 0, True, 1),
+    },
     "memory": {
         "sram_area_scale": ("sram_area_scale", 1, 0, False, 1e3),
         "sram_energy_scale": ("sram_energy_scale", 1, 0, False, 1e3),
@@ -256,6 +338,7 @@ def _parse(given: Mapping[str, Any], where: str) -> Technology:
             Problem(prefix + key, "unknown key", hint=nearest(key, known)) for key in content if key not in known
         ]
         problems += _section(prefix, content, section, values, sources)
+    problems += _voltage_problems(values, where)
     accumulators = values.get("accumulators", 1)
     if accumulators != 2 ** math.floor(math.log2(accumulators)):
         problems.append(Problem(f"{where}: accumulators", f"{accumulators:g} is not a power of two"))
@@ -271,6 +354,23 @@ def _parse(given: Mapping[str, Any], where: str) -> Technology:
         sources=MappingProxyType(sources),
         **values,
     )
+
+
+def _voltage_problems(values: Mapping[str, Any], where: str) -> list[Problem]:
+    """What is wrong with voltages that are each fine: threshold < low ≤ nominal ≤ high."""
+    order = ("threshold_v", "voltage_low_v", "voltage_v", "voltage_high_v")
+    found = []
+    for lower, upper in pairwise(order):
+        if lower in values and upper in values:
+            low, high = values[lower], values[upper]
+            if low > high or (lower == "threshold_v" and low == high):
+                found.append(Problem(f"{where}: {upper}", f"{high:g} is not above {lower} = {low:g}"))
+    return found
+
+
+@cache
+def _builtin(name: str) -> Technology:
+    return _parse(_read_builtin(name), name)
 
 
 def _read_builtin(name: str) -> dict[str, Any]:
@@ -291,7 +391,7 @@ def technology(name_or_path: str) -> Technology:
             impossible value in it (NaN and infinity included), all at once.
     """
     if name_or_path in TECHNOLOGY_NAMES:
-        return _parse(_read_builtin(name_or_path), name_or_path)
+        return _builtin(name_or_path)
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise InputError(unknown_name("technology", "technology", name_or_path, TECHNOLOGY_NAMES))

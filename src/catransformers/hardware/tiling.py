@@ -3,31 +3,47 @@
 A product has three dimensions; two of them (1 and 2) lie on the array, the third streams through it. Tile factors are
 imperfect: a dimension D with tiles of t has ⌈D/t⌉ of them and the last is as small as it is. Everything that a tile
 costs falls with the number of tiles, so that for each pair (t1, t2) the longest t3 that fits is the best; it is solved
-for, not searched. On the array's dimensions, powers of two (times the odd part of an array's extent) and ⌈D/i⌉ for
-small i are tried; against all sizes this costs less than a percent, and up to 3 % in one of some hundred tiny buffers.
+for, not searched. On the array's dimensions are tried: every size up to `EVERY`, `PER_OCTAVE` sizes an octave above it
+(multiples of powers of two, so that tiles fill arrays), and ⌈D/i⌉ for i up to `EQUAL_PARTS`. How little this loses
+against all sizes is tested on random products (`tests/hardware/test_hardware_optimality.py`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+#: Bytes of a value: one number, or one for each pair of tile sizes.
+Width = float | FloatArray
 
-#: ⌈D/i⌉ is tried for i up to this.
+#: Sizes tried: all up to `EVERY`; q·2^e for `PER_OCTAVE` ≤ q < 2·`PER_OCTAVE`; ⌈D/i⌉ for i up to `EQUAL_PARTS`.
+EVERY = 32
+PER_OCTAVE = 4
 EQUAL_PARTS = 8
+
+
+def odd_part(extent: int) -> int:
+    """What is left of a number without its factors of two."""
+    return extent // (extent & -extent)
 
 
 def tile_sizes(size: int, bases: tuple[int, ...] = (1,)) -> IntArray:
     """Tile sizes to try along a dimension of `size`, rising, the whole dimension last.
 
-    Powers of two times each of `bases`, which are the odd parts of the arrays' extents, so that tiles fill them.
+    Args:
+        size: the dimension.
+        bases: odd parts of the array's extents; sizes on the grid are multiples of them too, so that tiles fill it.
     """
-    powers = {base * 2**e for base in bases for e in range(size.bit_length()) if base * 2**e < size}
-    return np.array(sorted(powers | {-(-size // i) for i in range(1, EQUAL_PARTS + 1)}), dtype=np.int64)
+    octaves = range(size.bit_length())
+    grid = {base * q << e for base in bases for q in (1, *range(PER_OCTAVE, 2 * PER_OCTAVE)) for e in octaves}
+    small = range(1, min(EVERY, size) + 1)
+    parts = (-(-size // i) for i in range(1, EQUAL_PARTS + 1))
+    return np.array(sorted({*small, *parts, *(t for t in grid if t < size)}), dtype=np.int64)
 
 
 def folds(size: int, tiles: IntArray, extents: IntArray) -> IntArray:
@@ -37,48 +53,51 @@ def folds(size: int, tiles: IntArray, extents: IntArray) -> IntArray:
     return np.asarray(whole * -(-t // e) + -(-(size - whole * t) // e))
 
 
-@dataclass(frozen=True, slots=True)
-class Tiles:
-    """Tilings that no other one beats, one row each (S,), for every local buffer asked for.
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """A dimension that lies on the array, cut into tiles of T sizes.
 
     Args:
-        buffer: index of the local buffer that the tiling is for.
-        first, second: index into `first_sizes` and `second_sizes`.
-        first_sizes, second_sizes: the tile sizes tried on dimensions 1 and 2.
-        third: tile size on dimension 3.
-        counts: number of tiles along dimensions 1, 2 and 3, (3, S).
+        sizes: of a tile, rising, (T,).
+        counts: tiles of each size, (T,).
+        passes: over an array axis of each of E extents, (T, E).
+        better: the next larger size that needs no more tiles and no more passes on any extent, (T,); −1 without one.
+        better_held: the same, where one pass a tile has a merit of its own that the larger size must share.
     """
 
-    buffer: IntArray
-    first: IntArray
-    second: IntArray
-    first_sizes: IntArray
-    second_sizes: IntArray
-    third: IntArray
+    sizes: IntArray
     counts: IntArray
+    passes: IntArray
+    better: IntArray
+    better_held: IntArray
 
 
-def _next_better(counts: IntArray, passes: IntArray, whole: bool) -> IntArray:
-    """For each tile size the next larger one that needs no more tiles and no more passes on any array; −1 without one.
+@lru_cache(maxsize=4096)
+def axis(size: int, extents: tuple[int, ...], bases: tuple[int, ...]) -> Axis:
+    """The tile sizes tried along a dimension.
 
-    With `whole`, it must also be one pass a tile wherever the smaller one is.
+    Args:
+        size: the dimension.
+        extents: lengths that the array axis may have; a size is beaten only by one as good on all of them.
+        bases: as in `tile_sizes`.
     """
-    better = np.full(len(counts), -1, dtype=np.int64)
-    single = (passes == counts[:, None]) if whole else np.zeros_like(passes, dtype=np.bool_)
-    for i in range(len(counts) - 1):
-        fits = (counts[i + 1 :] <= counts[i]) & (passes[i + 1 :] <= passes[i]).all(axis=1)
-        fits &= (single[i + 1 :] | ~single[i]).all(axis=1)
-        if fits.any():
-            better[i] = i + 1 + int(np.argmax(fits))
-    return better
+    sizes = tile_sizes(size, bases)
+    counts = -(-size // sizes)
+    passes = folds(size, sizes, np.array(extents, dtype=np.int64))
+    larger = np.triu(np.ones((len(sizes), len(sizes)), dtype=np.bool_), k=1)
+    beats = larger & (passes[None, :, :] <= passes[:, None, :]).all(axis=2)
+    single = passes == counts[:, None]
+    beats_held = beats & (single[None, :, :] | ~single[:, None, :]).all(axis=2)
+    better, better_held = (np.where(b.any(axis=1), b.argmax(axis=1), -1) for b in (beats, beats_held))
+    return Axis(sizes, counts, passes, better, better_held)
 
 
 def longest_third(
     sizes: tuple[int, int, int],
     t1: IntArray,
     t2: IntArray,
-    bytes_: tuple[float, float, float],
-    partial: tuple[float, float, float],
+    bytes_: tuple[Width, Width, Width],
+    partial: tuple[Width, Width, Width],
     capacity: FloatArray,
 ) -> IntArray:
     """The longest tile along dimension 3 that fits beside t1 × t2; 0 where none does.
@@ -94,55 +113,66 @@ def longest_third(
     """
     d1, d2, d3 = sizes
     many1, many2 = t1 < d1, t2 < d2
-    tile12, tile1, tile2 = t1 * t2, t1.astype(np.float64), t2.astype(np.float64)
-    whole = (
-        (1 + (many1 | many2)) * tile12 * bytes_[0]
-        + (1 + many1) * tile1 * d3 * bytes_[1]
-        + (1 + many2) * tile2 * d3 * bytes_[2]
-    )
-    left = capacity - (1 + (many1 | many2)) * tile12 * partial[0]
-    cut = np.floor(left / (2 * (tile1 * partial[1] + tile2 * partial[2])))
+    tile12 = t1 * t2 * (1.0 + (many1 | many2))
+    whole = tile12 * bytes_[0] + d3 * ((1.0 + many1) * t1 * bytes_[1] + (1.0 + many2) * t2 * bytes_[2])
+    cut = np.floor((capacity - tile12 * partial[0]) / (2.0 * (t1 * partial[1] + t2 * partial[2])))
     return np.where(whole <= capacity, d3, np.clip(cut, 0, max(d3 - 1, 0))).astype(np.int64)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tiles:
+    """Tilings that no other one beats, one row each (S,), for every local buffer asked for.
+
+    Args:
+        buffer: index of the local buffer that the tiling is for, rising.
+        first, second: index into the sizes of the axes of dimensions 1 and 2.
+        third: tile size on dimension 3.
+        count: number of tiles along dimension 3.
+    """
+
+    buffer: IntArray
+    first: IntArray
+    second: IntArray
+    third: IntArray
+    count: IntArray
+
+    def select(self, index: npt.NDArray[np.bool_]) -> Tiles:
+        """Some of them."""
+        return Tiles(self.buffer[index], self.first[index], self.second[index], self.third[index], self.count[index])
+
+
 def best_tiles(
-    sizes: tuple[int, int, int],
-    bytes_: tuple[float, float, float],
-    partial: tuple[float, float, float],
+    axes: tuple[Axis, Axis],
+    size: int,
+    bytes_: tuple[Width, Width, Width],
+    partial: tuple[Width, Width, Width],
     capacities: FloatArray,
-    extents: IntArray,
-    whole: bool,
+    *,
+    held: bool,
 ) -> Tiles:
     """The tilings worth a look, for each of several local buffers.
 
     Args:
-        sizes: extents D1, D2, D3.
-        bytes_, partial: as in `longest_third`.
+        axes: the tile sizes of dimensions 1 and 2.
+        size: dimension 3.
+        bytes_, partial: as in `longest_third`; arrays are (T1, T2).
         capacities: bytes of the buffers, (L,).
-        extents: lengths that an array axis may have; a tiling is dropped only if another one is as good on all of them.
-        whole: whether a tile of one pass over the array has a merit of its own.
+        held: whether what lies on the array stays there while dimension 3 passes tile by tile: then it matters whether
+            that dimension is cut, not into how many tiles, and a tile of one pass over the array has its own merit.
     """
-    d1, d2, d3 = sizes
-    bases = tuple({1, *(int(e) // (int(e) & -int(e)) for e in extents)})
-    s1, s2 = tile_sizes(d1, bases), tile_sizes(d2, bases)
-    n1, n2 = -(-d1 // s1), -(-d2 // s2)
-    third = longest_third(sizes, s1[None, :, None], s2[None, None, :], bytes_, partial, capacities[:, None, None])
-    fits = third > 0
-    n3 = np.where(fits, -(-d3 // np.maximum(third, 1)), np.iinfo(np.int64).max)
-    beaten = np.zeros_like(fits)
-    for axis, (counts, tiles, size) in enumerate(((n1, s1, d1), (n2, s2, d2)), start=1):
-        following = _next_better(counts, folds(size, tiles, extents), whole)
-        has = following >= 0
-        other = np.take(n3, np.where(has, following, 0), axis=axis)
-        shape = (1, -1, 1) if axis == 1 else (1, 1, -1)
-        beaten |= has.reshape(shape) & (other <= n3)
-    buffer, first, second = np.nonzero(fits & ~beaten)
-    return Tiles(
-        buffer,
-        first,
-        second,
-        s1,
-        s2,
-        third[buffer, first, second],
-        np.stack([n1[first], n2[second], n3[buffer, first, second]]),
+    one, two = axes
+    sizes = int(one.sizes[-1]), int(two.sizes[-1]), size
+    third = longest_third(
+        sizes, one.sizes[:, None], two.sizes[None, :], bytes_, partial, np.asarray(capacities)[:, None, None]
     )
+    fits = third > 0
+    count = -(-size // np.maximum(third, 1))
+    weight = np.where(fits, np.minimum(count, 2) if held else count, np.iinfo(np.int64).max)
+    beaten = ~fits
+    for at, of in enumerate(axes, start=1):
+        better = of.better_held if held else of.better
+        other = np.take(weight, better, axis=at)
+        has = (better >= 0).reshape((-1, 1) if at == 1 else (1, -1))
+        beaten |= has & (other <= weight)
+    buffer, first, second = np.nonzero(~beaten)
+    return Tiles(buffer, first, second, third[buffer, first, second], count[buffer, first, second])

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.errors import InfeasibleError
-from catransformers.search.cheapest import RESIDENT, STREAMED, EncoderCosts, Silicon, demand_bytes
+from catransformers.hardware.power import energy_with_idle_j
+from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon, demand_bytes
 from catransformers.search.problem import Limits
 from catransformers.search.space import FloatArray
-from catransformers.units import MILLI, MM2_PER_M2
+from catransformers.units import MILLI, MM2_PER_M2, round_up
 
 #: How people read each quantity: its unit in messages, the factor from SI, the study's key that limits it.
 READABLE: Mapping[str, tuple[str, float, str]] = {
@@ -32,6 +33,8 @@ class Designs:
         resident: (accelerators,) whether the model stays on chip, without DRAM.
         latency_s: (accelerators,) of one inference.
         energy_j: (accelerators,) of one inference.
+        idle_w: (accelerators,) power while waiting for the next inference.
+        life_energy_j: (accelerators,) of one inference and the wait for the next one.
         area_m2: (accelerators,) of the die.
         embodied_kg: (accelerators,) kgCO2e of making the device.
         operational_kg: (accelerators,) kgCO2e of using it for life.
@@ -42,6 +45,8 @@ class Designs:
     resident: NDArray[np.bool_]
     latency_s: FloatArray
     energy_j: FloatArray
+    idle_w: FloatArray
+    life_energy_j: FloatArray
     area_m2: FloatArray
     embodied_kg: FloatArray
     operational_kg: FloatArray
@@ -90,13 +95,17 @@ def designs(
 
     latency = total(v_costs.latency_s(row), t_costs.latency_s(column))
     energy = total(v_costs.energy_j(row), t_costs.energy_j(column))
+    idle_w = np.take_along_axis(silicon.idle_w, mode, axis=0)[0]
+    life_energy = energy_with_idle_j(energy, latency, idle_w, silicon.period_s)
     result = Designs(
         resident=resident,
         latency_s=latency,
         energy_j=energy,
+        idle_w=idle_w,
+        life_energy_j=life_energy,
         area_m2=silicon.area_m2,
         embodied_kg=np.take_along_axis(silicon.embodied_kg, mode, axis=0)[0],
-        operational_kg=silicon.operational_kg_per_j * energy,
+        operational_kg=silicon.operational_kg_per_j * life_energy,
         within=np.ones(latency.size, dtype=np.bool_),
         parameters=parameters,
     )
@@ -118,7 +127,7 @@ class Shortfall:
     def error(self, subject: str) -> InfeasibleError:
         """The error that says so in the units of the study file, with what would help."""
         unit, factor, key = READABLE[self.quantity]
-        levers = [f"raise {key} to {self.demand * factor:.4g} or more", "allow smaller models (model.space)"]
+        levers = [f"raise {key} to {round_up(self.demand * factor):g} or more", "allow smaller models (model.space)"]
         if self.quantity != "parameters":
             levers.append("allow other accelerators (hardware.space, hardware.max_tops)")
         return InfeasibleError(

@@ -8,7 +8,7 @@ from itertools import product
 
 import numpy as np
 
-from catransformers.search.cheapest import EncoderCosts
+from catransformers.search.encoder_costs import EncoderCosts
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.workloads import clip
 from catransformers.workloads.operators import Workload

@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 
 from catransformers.carbon.footprint import footprint
 from catransformers.carbon.scenario import Scenario
+from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import die_area
 from catransformers.hardware.cost import cost_tables
+from catransformers.hardware.power import power_table
 from catransformers.hardware.technology import Technology
-from catransformers.search.cheapest import RESIDENT, STREAMED, EncoderCosts, Silicon, cheapest
+from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import Designs, Shortfall, designs, shortfall
+from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon
 from catransformers.search.problem import Limits, Objective, SearchProblem, reference_cost
 from catransformers.search.shapes import EncoderShapes, parameters_of, variants_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
+from catransformers.units import GIGA
 from catransformers.workloads import clip
 from catransformers.workloads.spec import EncoderSpec
 
@@ -41,6 +45,8 @@ class DesignCost:
         feasible: whether all limits of the study are kept.
         latency_s: of one inference.
         energy_j: of one inference.
+        idle_w: power while waiting for the next inference.
+        life_energy_j: of one inference and the wait for the next one.
         area_m2: of the die.
         embodied_kg: kgCO2e of making the device.
         operational_kg: kgCO2e of using it for life.
@@ -53,6 +59,8 @@ class DesignCost:
     feasible: bool
     latency_s: float
     energy_j: float
+    idle_w: float
+    life_energy_j: float
     area_m2: float
     embodied_kg: float
     operational_kg: float
@@ -71,6 +79,8 @@ class DesignCost:
             "feasible": self.feasible,
             "latency_s": self.latency_s,
             "energy_j": self.energy_j,
+            "idle_w": self.idle_w,
+            "life_energy_j": self.life_energy_j,
             "area_m2": self.area_m2,
             "embodied_kg": self.embodied_kg,
             "operational_kg": self.operational_kg,
@@ -194,6 +204,8 @@ class SpaceCost:
             feasible=bool(found.within[accelerator]),
             latency_s=float(found.latency_s[accelerator]),
             energy_j=float(found.energy_j[accelerator]),
+            idle_w=float(found.idle_w[accelerator]),
+            life_energy_j=float(found.life_energy_j[accelerator]),
             area_m2=float(found.area_m2[accelerator]),
             embodied_kg=float(found.embodied_kg[accelerator]),
             operational_kg=float(found.operational_kg[accelerator]),
@@ -292,7 +304,8 @@ def space_cost(
         limits: what no design may exceed.
         cache_dir: folder of a cache of operators' costs; None for none.
     """
-    area = die_area(table, technology).total
+    check_room(space, table, scenario)
+    area, power = die_area(table, technology).total, power_table(table, technology)
     embodied = np.empty((2, len(table)))
     for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
         embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
@@ -324,11 +337,28 @@ def space_cost(
             area_m2=area,
             capacity_bytes=table.global_bytes,
             embodied_kg=embodied,
+            idle_w=np.stack([power.idle_streamed_w, power.idle_resident_w]),
+            period_s=scenario.period_s,
             operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
         ),
         parameters=(1 + counts["vision"][:, None] + counts["text"]).ravel(),
         **encoders,
     )
+
+
+def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -> None:
+    """A study's DRAM must hold its largest model wherever that does not fit on chip.
+
+    Raises:
+        InputError: if it does not.
+    """
+    work = clip.workload(space.base)
+    needed = work.weight_bytes + work.activation_bytes
+    if scenario.dram == "never" or (needed <= table.global_bytes).all() or scenario.with_room(needed) is scenario:
+        return
+    enough = scenario.with_room(needed).dram_gb
+    what = f"{scenario.dram_gb:g} GB do not hold the base model ({needed / GIGA:.3g} GB)"
+    raise InputError(Problem("scenario.dram_gb", what, f"{enough:g} or more"))
 
 
 def _shown(dimensions: dict[str, int]) -> str:

@@ -1,0 +1,214 @@
+"""`catransformers sweep`: one model on every accelerator of a space, and the exact front."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from catransformers.cli.inputs import (
+    Collector,
+    model_options,
+    precision_options,
+    read_model,
+    scenario_option,
+    technology_option,
+)
+from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.errors import InputError, Problem
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from catransformers.sweep import Sweep
+
+#: Attribute → heading of its column.
+_HEADINGS = {
+    "cores": "cores",
+    "pe_x": "pe_x",
+    "pe_y": "pe_y",
+    "local_kib": "local KiB",
+    "local_bandwidth": "words",
+    "global_mib": "global MiB",
+    "voltage_v": "V",
+}
+
+
+@click.command()
+@model_options
+@click.option("--space", default="edge", show_default=True, metavar="NAME", help="edge, micro or edge-full.")
+@click.option(
+    "--values",
+    multiple=True,
+    metavar="ATTRIBUTE=V,V…",
+    help="Other values of an attribute of the space, e.g. pe_x=64,128 or voltage_v=0.6,0.7,0.8 (repeatable).",
+)
+@precision_options
+@technology_option
+@scenario_option
+@click.option(
+    "--objectives",
+    default="carbon,latency,energy,area",
+    show_default=True,
+    metavar="NAME,…",
+    help="What the front minimises.",
+)
+@click.option("--max-latency-ms", type=float, metavar="MS", help="No inference may take longer.")
+@click.option("--max-energy-mj", type=float, metavar="MJ", help="No inference may take more energy.")
+@click.option("--max-area-mm2", type=float, metavar="MM2", help="No die may be larger.")
+@click.option("--max-power-w", type=float, metavar="W", help="Nor draw more on average while an inference runs.")
+@click.option("--max-tops", type=float, default=20, show_default=True, metavar="TOPS", help="Nor have a higher peak.")
+@click.option("--max-carbon-kg", type=float, metavar="KG", help="Nor emit more, made and used.")
+@click.option(
+    "--cache-dir", type=click.Path(path_type=Path), help="Keep operators' costs in this folder for the next time."
+)
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Write front.csv, front.json, front.svg, sweep.html there."
+)
+@click.option("--all", "everything", is_flag=True, help="Show the whole front, not its first 20 by carbon.")
+@json_option
+def sweep(
+    model: str,
+    settings: tuple[str, ...],
+    space: str,
+    values: tuple[str, ...],
+    weight_bits: int,
+    activation_bits: int,
+    technology: str,
+    scenario: str,
+    objectives: str,
+    cache_dir: Path | None,
+    out: Path | None,
+    everything: bool,
+    as_json: bool,
+    **limits: float | None,
+) -> None:
+    """One model on every accelerator of a space: the exact front, no training, seconds.
+
+    A design is on the front if no other one within the limits is at least as good in every objective and better in one.
+    The knee is the one that comes nearest to the best of every objective at once.
+
+    \b
+    Examples:
+      catransformers sweep --model ViT-B-16 --max-latency-ms 50
+      catransformers sweep --model embedded --space micro --scenario always-on --out runs/sweep
+      catransformers sweep --model ViT-B-16 --values voltage_v=0.6,0.7,0.8 --objectives carbon,latency
+    """
+    from catransformers.sweep import SweepInputs  # noqa: PLC0415
+
+    collect = Collector()
+    spec = collect(read_model, model, settings)
+    chosen: dict[str, list[float]] = {}
+    for text in values:
+        parsed = collect(_values, text)
+        if parsed is not None and parsed[0] in chosen:
+            collect.problems.append(Problem(f"--values {text}", f"{parsed[0]} is given twice"))
+        elif parsed is not None:
+            chosen[parsed[0]] = parsed[1]
+    collect(_folder, out)
+    inputs = collect(
+        SweepInputs.read,
+        spec or "embedded",
+        space,
+        values=chosen,
+        technology=technology,
+        scenario=scenario,
+        objectives=[name.strip() for name in objectives.split(",") if name.strip()],
+        limits=limits,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+    )
+    collect.finish()
+    assert inputs  # noqa: S101 - finish() has raised otherwise
+    began = time.monotonic()
+    with console(stderr=True).status(f"Costing {model} on {len(inputs.table):,} accelerators …"):
+        result = inputs.run(str(cache_dir) if cache_dir else None)
+    seconds = time.monotonic() - began
+    files = _write(result, model, out)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        _show(result, model, seconds, everything)
+        chosen_knee = f"--model {model} --hardware {result.table[result.knee]}"
+        options = "".join(f" --set {setting}" for setting in settings)
+        for name, value, usual in (
+            ("technology", technology, "default-22nm"),
+            ("scenario", scenario, "default"),
+            ("weight-bits", weight_bits, 8),
+            ("activation-bits", activation_bits, 8),
+        ):
+            options += f" --{name} {value}" if value != usual else ""
+        look = f"catransformers estimate {chosen_knee}{options} --explain"
+        console().print(f"Why the knee costs what it does: {look}", markup=False, soft_wrap=True)
+        for file in files:
+            console().print(f"Written: {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _values(text: str) -> tuple[str, list[float]]:
+    """`pe_x=64,128` as `("pe_x", [64, 128])`.
+
+    Raises:
+        InputError: for what is no NAME=NUMBER,NUMBER….
+    """
+    name, _, numbers = (part.strip() for part in text.partition("="))
+    try:
+        return name, [float(number) for number in numbers.split(",")]
+    except ValueError:
+        raise InputError(Problem(f"--values {text}", "not ATTRIBUTE=NUMBER,NUMBER…", "e.g. pe_x=64,128")) from None
+
+
+def _folder(out: Path | None) -> None:
+    """Refuse a file where a folder is wanted, before anything is costed."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise InputError(Problem(f"--out {out}", "is a file", "a folder, or a name for a new one"))
+
+
+def _write(result: Sweep, model: str, out: Path | None) -> list[Path]:
+    if out is None:
+        return []
+    from catransformers.reports.sweep_page import write_sweep  # noqa: PLC0415
+
+    return write_sweep(result, model, out)
+
+
+def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
+    from catransformers.reports.sweep_page import SHOWN, summary  # noqa: PLC0415
+    from catransformers.reports.wording import plural  # noqa: PLC0415
+
+    screen = console()
+    dimensions = ", ".join(f"{key} {value}" for key, value in result.model.dimensions().items())
+    screen.print(f"[bold]{model}[/] ({dimensions})")
+    screen.print(
+        f"on [bold]{plural(len(result.table), 'accelerator')}[/] of the space {result.space}, "
+        f"{result.technology.name}, in {seconds:.1f} s"
+    )
+    screen.print(f"under {result.scenario.describe()}\n")
+    screen.print(f"{summary(result)}\n", highlight=False)
+    best = {**result.best, "knee": result.knee}
+    screen.print(_table("Best for each objective", result, list(best.values()), list(best)))
+    shown = list(result.front) if everything else list(result.front[:SHOWN])
+    left = len(result.front) - len(shown)
+    title = "The front, by carbon" + (f" (the first {SHOWN} of {len(result.front):,}; --all shows all)" if left else "")
+    screen.print(_table(title, result, shown))
+
+
+def _table(title: str, result: Sweep, rows: list[int], names: list[str] | None = None) -> Table:
+    """Designs with a column an attribute that anyone of them has, each after its name where there are names."""
+    from catransformers.reports.sweep_page import costs  # noqa: PLC0415
+    from catransformers.reports.wording import breakable  # noqa: PLC0415
+
+    machines = [result.table[row].to_dict() for row in rows]
+    attributes = [name for name in _HEADINGS if any(name in machine for machine in machines)]
+    headings, texts = costs(result, rows)
+    lines = [
+        [
+            *([names[i]] if names else []),
+            *(f"{machine[name]:g}" if name in machine else "nominal" for name in attributes),
+            *map(breakable, texts[i]),
+        ]
+        for i, machine in enumerate(machines)
+    ]
+    columns = [*([""] if names else []), *(_HEADINGS[name] for name in attributes), *headings]
+    return table(title, columns, lines, left=1 if names else 0)

@@ -1,0 +1,77 @@
+"""Static pictures: one style for all, and files that are the same bytes each time.
+
+The palette is Okabe and Ito's, which colour-blind people can tell apart (jfly.uni-koeln.de/color).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from itertools import product
+from typing import Any, Literal
+
+from catransformers.reports.static import BLUE, INK, MUTED, RULE, VERMILION
+
+__all__ = ["BLUE", "INK", "MUTED", "PALETTE", "RULE", "VERMILION", "drawn", "log_ticks", "logarithmic"]
+
+#: For kinds that are told apart by colour, in the order of use.
+PALETTE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", MUTED)
+
+
+def drawn(draw: Callable[[Any], None], kind: Literal["svg", "png"], size: tuple[float, float] = (7.6, 4.8)) -> bytes:
+    """A picture as bytes, in the project's style: no date inside, the same each time.
+
+    Args:
+        draw: paints the (matplotlib) axes that it is given.
+        kind: file format.
+        size: width and height, inches.
+    """
+    from matplotlib import rc_context  # noqa: PLC0415
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    style: Any = {
+        "svg.hashsalt": "catransformers",
+        "font.family": "DejaVu Sans",
+        "font.size": 10,
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "text.parse_math": False,
+    }
+    with rc_context(style):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure.add_subplot())
+        stream = io.BytesIO()
+        metadata: Any = {"Date": None, "Creator": "catransformers"} if kind == "svg" else {"Software": None}
+        figure.savefig(stream, format=kind, dpi=160, metadata=metadata)
+    return stream.getvalue()
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """Round numbers from `low` to `high` (both above 0) for a logarithmic axis: 1, 2 and 5 times powers of ten.
+
+    Over more than four decades powers of ten alone; where there are fewer than two such numbers, the ends.
+    """
+    exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    digits = (1, 2, 5) if high / low < 1e4 else (1,)
+    found = [digit * 10.0**exponent for exponent, digit in product(exponents, digits)]
+    inside = [value for value in found if low <= value <= high]
+    return inside if len(inside) > 1 else sorted({float(f"{low:.3g}"), float(f"{high:.3g}")})
+
+
+def logarithmic(axis: Any, low: float, high: float) -> None:
+    """Let a (matplotlib) axis be logarithmic from `low` to `high`, its ticks plain round numbers."""
+    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
+
+    name = axis.axis_name
+    axis.axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
+    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(NullLocator())

@@ -1,0 +1,188 @@
+"""Which accelerators can be the best one for some model of a space: exact dominance pruning.
+
+A model is a vision variant v and a text variant t, and all that a study minimises or limits is, on a given accelerator,
+a sum o + f(v) + g(t) or the larger of two such sums. Accelerator A is at least as good as B for *every* model if
+
+    o_A − o_B + max_v (f_A(v) − f_B(v)) + max_t (g_A(t) − g_B(t)) ≤ 0,
+
+and then B can go. A variant costs layers × one layer + stem, so that the maxima are those over the layer shapes with
+their least and greatest number of layers. Carbon counts the wait between inferences too: with latency L, period T and
+idle power R an inference takes E + R·max(T − L, 0), which is the larger of E and (E − R·L) + R·T. A limit that A keeps
+with every model need not be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon, demand_bytes
+from catransformers.search.space import FloatArray, IntArray
+
+#: Columns that are compared first; most rivals fall at them.
+_FIRST_COLUMNS = 8
+
+#: (encoder, mode, accelerators) → layer shapes and stems, (shapes, accelerators) and (stems, accelerators).
+_Rows = Callable[[EncoderCosts, int, IntArray], tuple[FloatArray, FloatArray]]
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """One quantity as a sum: `offset` (2, accelerators), and the rows of the encoders, or None if they have no say."""
+
+    offset: FloatArray
+    rows: _Rows | None
+
+
+@dataclass(frozen=True)
+class _Extremes:
+    """The variants of an encoder that a maximum over all of them may lie at: (C,) layers, layer shape and stem."""
+
+    encoder: EncoderCosts
+    times: float
+    layers: IntArray
+    shape: IntArray
+    stem: IntArray
+
+    @classmethod
+    def of(cls, encoder: EncoderCosts, times: float) -> _Extremes:
+        """Each pair of a layer shape and a stem with its fewest and its most layers; the encoder runs `times`."""
+        pairs, inverse = np.unique(np.stack([encoder.shape, encoder.stem]), axis=1, return_inverse=True)
+        inverse = inverse.ravel()
+        fewest = np.full(pairs.shape[1], np.iinfo(np.int64).max)
+        most = np.zeros(pairs.shape[1], dtype=np.int64)
+        np.minimum.at(fewest, inverse, encoder.layers)
+        np.maximum.at(most, inverse, encoder.layers)
+        return cls(encoder, times, np.concatenate([fewest, most]), *np.concatenate([pairs, pairs], axis=1))
+
+    def worst(self, rows: _Rows, mode: int, columns: IntArray) -> FloatArray:
+        """The greatest sum of any variant on each accelerator, (accelerators,)."""
+        layer, stem = rows(self.encoder, mode, columns)
+        found = np.full(layer.shape[1], -np.inf)
+        for count, shape, end in zip(self.layers, self.shape, self.stem, strict=True):
+            np.maximum(found, count * layer[shape] + stem[end], out=found)
+        return self.times * found
+
+    def gap(self, rows: _Rows, best: tuple[int, int], mode: int, rivals: IntArray, some: IntArray) -> FloatArray:
+        """max_v (f_best(v) − f_rival(v)) over `some` extremes, (rivals,); `best` is an accelerator and its mode."""
+        accelerator, own = best
+        layer_a, stem_a = rows(self.encoder, own, np.array([accelerator]))
+        layer_b, stem_b = rows(self.encoder, mode, rivals)
+        layer, stem = layer_a - layer_b, stem_a - stem_b
+        difference = self.layers[some, None] * layer[self.shape[some]] + stem[self.stem[some]]
+        return np.asarray(self.times * difference.max(axis=0))
+
+
+def _energy(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+    return encoder.layer_energy_j[mode][:, chosen], encoder.stem_energy_j[mode][:, chosen]
+
+
+def _latency(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+    return encoder.layer_latency_s[mode][:, chosen], encoder.stem_latency_s[mode][:, chosen]
+
+
+def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
+    """The sums whose largest is the quantity."""
+    nothing = np.zeros_like(silicon.idle_w)
+    if quantity == "area":
+        return [_Sum(np.stack([silicon.area_m2, silicon.area_m2]), None)]
+    if quantity != "carbon":
+        return [_Sum(nothing, _energy if quantity == "energy" else _latency)]
+    price = silicon.operational_kg_per_j
+
+    def running(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        layer, stem = _energy(encoder, mode, chosen)
+        return price * layer, price * stem
+
+    def waiting(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        (layer_j, stem_j), (layer_s, stem_s) = _energy(encoder, mode, chosen), _latency(encoder, mode, chosen)
+        idle = silicon.idle_w[mode, chosen]
+        return price * (layer_j - idle * layer_s), price * (stem_j - idle * stem_s)
+
+    idle_kg = price * silicon.idle_w * silicon.period_s
+    return [_Sum(silicon.embodied_kg, running), _Sum(silicon.embodied_kg + idle_kg, waiting)]
+
+
+def undominated(
+    vision: EncoderCosts,
+    text: EncoderCosts,
+    silicon: Silicon,
+    quantity: str,
+    limits: Mapping[str, float],
+    *,
+    texts_per_image: float = 1.0,
+) -> NDArray[np.int64]:
+    """Accelerators that might be the best for some model, in rising order; of equals one stays.
+
+    Args:
+        vision: the vision encoder's costs.
+        text: the text encoder's costs.
+        silicon: the accelerators.
+        quantity: what is minimised: `carbon`, `latency`, `energy` or `area`.
+        limits: upper bounds by quantity, SI.
+        texts_per_image: how often the text encoder runs in one inference.
+    """
+    encoders = [_Extremes.of(vision, 1.0), _Extremes.of(text, texts_per_image)]
+    # Buffers between two demands hold the same models: compare the number of models held, not bytes.
+    demands = np.sort(demand_bytes(vision, text), axis=None)
+    held = np.searchsorted(demands, silicon.capacity_bytes, side="right")
+    occurs = np.stack([held < demands.size, held > 0])  # by mode: streamed, resident
+    aims = _sums(silicon, quantity)
+    bounds = {name: _sums(silicon, name) for name in limits if name != quantity}
+    safe = {
+        name: np.asarray((np.where(occurs, _worst(sums, encoders), -np.inf) <= limits[name]).all(axis=0))
+        for name, sums in bounds.items()
+    }
+    rank = np.where(occurs, _worst(aims, encoders), 0.0).sum(axis=0)
+    rest = np.lexsort((np.arange(held.size), rank, -held))
+    alive = np.ones(held.size, dtype=np.bool_)
+    kept = []
+    while rest.size:
+        best, rest = int(rest[0]), rest[1:]
+        kept.append(best)
+        compared = [*aims, *(one for name, sums in bounds.items() if not safe[name][best] for one in sums)]
+        beaten = rest
+        for own, mode in ((RESIDENT, RESIDENT), (STREAMED, STREAMED), (RESIDENT, STREAMED)):
+            meets = occurs[mode][beaten] & occurs[own][best] if own == mode else held[beaten] < held[best]
+            rivals = beaten[meets]
+            beaten = np.concatenate((beaten[~meets], _not_better(compared, encoders, (best, own), mode, rivals)))
+        alive[beaten] = False
+        rest = rest[alive[rest]]
+    return np.sort(np.array(kept, dtype=np.int64))
+
+
+def _worst(sums: list[_Sum], encoders: list[_Extremes]) -> FloatArray:
+    """(2, accelerators): the greatest value of any model, by mode."""
+    everything = np.arange(sums[0].offset.shape[1])
+    found = []
+    for one in sums:
+        rows = one.rows
+        if rows is None:
+            found.append(one.offset)
+            continue
+        found.append(
+            np.stack([one.offset[mode] + sum(e.worst(rows, mode, everything) for e in encoders) for mode in (0, 1)])
+        )
+    return np.asarray(np.max(found, axis=0))
+
+
+def _not_better(
+    sums: list[_Sum], encoders: list[_Extremes], best: tuple[int, int], mode: int, rivals: IntArray
+) -> IntArray:
+    """Those of `rivals`, in `mode`, that are better than `best` for no model."""
+    accelerator, own = best
+    for whole in (False, True):
+        for one in sums:
+            if not rivals.size:
+                return rivals
+            gap = one.offset[own, accelerator] - one.offset[mode, rivals]
+            if one.rows is not None:
+                for encoder in encoders:
+                    count = encoder.layers.size
+                    some = np.arange(0, count, 1 if whole else max(1, count // _FIRST_COLUMNS))
+                    gap = gap + encoder.gap(one.rows, best, mode, rivals, some)
+            rivals = rivals[gap <= 0]
+    return rivals

@@ -1,0 +1,84 @@
+"""What the encoders of a space cost on all accelerators: layers × one layer + stem, from a few hundred rows.
+
+Each row exists twice: with the weights resident on chip, and streamed from DRAM at each inference; which of the two
+holds for a model on an accelerator depends on whether the model's bytes fit into the global buffer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from catransformers.search.space import FloatArray, IntArray
+
+STREAMED, RESIDENT = 0, 1
+
+
+@dataclass(frozen=True)
+class EncoderCosts:
+    """One encoder's layer shapes and stems on all accelerators, and the variants made of them.
+
+    Args:
+        layer_latency_s: (2, shapes, accelerators), streamed and resident.
+        layer_energy_j: likewise.
+        stem_latency_s: (2, stems, accelerators).
+        stem_energy_j: likewise.
+        layers: (variants,) number of layers.
+        shape: (variants,) which layer shape.
+        stem: (variants,) which stem.
+        weight_bytes: (variants,) of all the encoder's weights.
+        activation_bytes: (variants,) its working set.
+    """
+
+    layer_latency_s: FloatArray
+    layer_energy_j: FloatArray
+    stem_latency_s: FloatArray
+    stem_energy_j: FloatArray
+    layers: IntArray
+    shape: IntArray
+    stem: IntArray
+    weight_bytes: IntArray
+    activation_bytes: IntArray
+
+    def latency_s(self, variants: IntArray | slice, chosen: IntArray | slice = slice(None)) -> FloatArray:
+        """(2, variants, chosen accelerators), s for one run of the encoder."""
+        return self._total(self.layer_latency_s, self.stem_latency_s, variants, chosen)
+
+    def energy_j(self, variants: IntArray | slice, chosen: IntArray | slice = slice(None)) -> FloatArray:
+        """(2, variants, chosen accelerators), J for one run of the encoder."""
+        return self._total(self.layer_energy_j, self.stem_energy_j, variants, chosen)
+
+    def _total(
+        self, layer: FloatArray, stem: FloatArray, variants: IntArray | slice, chosen: IntArray | slice
+    ) -> FloatArray:
+        layer, stem = layer[:, :, chosen], stem[:, :, chosen]
+        repeated = self.layers[variants, None] * layer[:, self.shape[variants]]
+        return np.asarray(repeated + stem[:, self.stem[variants]], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class Silicon:
+    """What an accelerator is apart from the work it does.
+
+    Args:
+        area_m2: (accelerators,) of the die.
+        capacity_bytes: (accelerators,) of the global buffer.
+        embodied_kg: (2, accelerators): with DRAM (streamed) and without (resident).
+        idle_w: (2, accelerators): power while waiting for the next inference, streamed and resident.
+        period_s: from one inference to the next.
+        operational_kg_per_j: kgCO2e over the whole life for each joule that one inference, wait included, takes.
+    """
+
+    area_m2: FloatArray
+    capacity_bytes: FloatArray
+    embodied_kg: FloatArray
+    idle_w: FloatArray
+    period_s: float
+    operational_kg_per_j: float
+
+
+def demand_bytes(vision: EncoderCosts, text: EncoderCosts, v: IntArray | slice = slice(None)) -> IntArray:
+    """(chosen vision variants, text variants): bytes to hold on chip, all weights and the larger working set."""
+    weights = vision.weight_bytes[v, None] + text.weight_bytes
+    return np.asarray(weights + np.maximum(vision.activation_bytes[v, None], text.activation_bytes), dtype=np.int64)
