@@ -11,7 +11,6 @@ from catransformers.carbon.parts import (
     memory_carbon,
     memory_kinds,
     memory_per_gb,
-    package_per_ic,
 )
 from catransformers.carbon.yields import YieldModel
 from catransformers.errors import InputError
@@ -68,31 +67,6 @@ def test_negative_binomial():
     assert die_kg(400 * MM2, 22, model=model) == pytest.approx(7.480, abs=5e-4)
 
 
-def test_published_dies():
-    """Examples of ACT: two server CPUs, a phone's processor (with their packages), a 14 nm test die."""
-    package = package_per_ic("per-package").typical
-    coal = 0.820
-    server = die_kg(2 * 6.98 * CM2, 28, 95, coal) + 4 * package
-    assert server == pytest.approx(23.143405714285716, rel=1e-9)
-    phone = die_kg(0.464 * CM2, 28, 95, coal) + package
-    assert phone == pytest.approx(0.8992937142857143, rel=1e-9)
-    test_die = die_kg(10 * MM2, 14, 97, 0.583, YieldModel("fixed", 0.87))
-    assert test_die == pytest.approx(0.1565632183908046, rel=1e-9)
-
-
-def test_published_memories():
-    """Examples of ACT: a server's DRAM and SSDs, a phone's memory, with 150 g for each of their ICs."""
-    package = package_per_ic("per-package").typical
-    dram68 = memory_carbon(68, "ddr3_50nm")
-    assert 12 * (memory_carbon(36, "ddr3_50nm") + 19 * package) == pytest.approx(330.4285714285714, rel=1e-9)
-    secondary = memory_carbon(400, "nand_30nm", "ssd") + dram68 + 13 * package
-    assert secondary == pytest.approx(62.75, rel=1e-9)
-    main = 8 * (memory_carbon(3840, "nand_30nm", "ssd") + dram68 + 13 * package)
-    assert main == pytest.approx(1476.9942857142858, rel=1e-9)
-    phone = memory_carbon(4, "ddr3_50nm") + memory_carbon(64, "nand_30nm", "ssd") + 2 * package
-    assert phone == pytest.approx(5.310285714285714, rel=1e-9)
-
-
 @pytest.mark.parametrize(
     ("kind", "good", "kg"),
     [
@@ -105,25 +79,6 @@ def test_published_memories():
 )
 def test_a_gigabyte_of_dram(kind, good, kg):
     assert memory_carbon(1, kind, memory_yield=good) == pytest.approx(kg, rel=1e-9)
-
-
-def test_published_devices():
-    """ACT's bills of material of a phone and a server: fabrication, packaging, total."""
-    coal, package = 0.820, package_per_ic("per-package").typical
-    ics = die_kg(1.6668 * CM2, 28, 95, coal)
-    assert ics + 20 * package == pytest.approx(5.691643885714286, rel=1e-9)
-    memory = memory_carbon(4, "ddr3_50nm") + memory_carbon(64, "nand_30nm", "ssd")
-    phone = memory + die_kg(0.464 * CM2, 28, 95, coal) + ics
-    assert phone == pytest.approx(8.451223314285713, rel=1e-9)
-    assert 23 * package == pytest.approx(3.45, rel=1e-9)
-    assert phone + 23 * package == pytest.approx(11.901223314285713, rel=1e-9)
-    dram = memory_carbon(12 * 36 + 68, "ddr3_50nm")
-    storage = memory_carbon(8 * 3840 + 400, "nand_30nm", "ssd")
-    server = dram + storage + die_kg(2 * 6.98 * CM2, 28, 95, coal)
-    assert server == pytest.approx(1467.9376914285717, rel=1e-9)
-    assert 368 * package == pytest.approx(55.2, rel=1e-9)
-    assert server + 368 * package == pytest.approx(1523.1376914285718, rel=1e-9)
-    assert package_per_ic("none").high == 0
 
 
 def test_disks_count_no_yield_and_boards_count_layers():

@@ -1,10 +1,6 @@
-import math
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from catransformers.carbon.grid import Basis, mean_intensity, region_intensity, regions
+from catransformers.carbon.grid import Basis, given_intensity, region_intensity, regions
 from catransformers.errors import InputError
 from catransformers.facts import rows
 
@@ -47,11 +43,11 @@ def test_a_fab_is_looked_up_where_acts_table_has_it():
 
 def test_the_basis_is_part_of_the_value():
     assert str(region_intensity("US-CA").basis) == "lifecycle, production, average"
-    direct = region_intensity("US-CA", scope="direct")
+    direct = region_intensity("US-CA", basis=Basis("direct"))
     assert direct.intensity_kg_per_kwh == pytest.approx(0.179064)
     assert str(direct.basis) == "direct, production, average"
     assert region_intensity("US-NY").basis.scope == "direct"
-    assert region_intensity("US", scope="direct").intensity_kg_per_kwh == pytest.approx(0.349667)
+    assert region_intensity("US", basis=Basis("direct")).intensity_kg_per_kwh == pytest.approx(0.349667)
     assert str(region_intensity(642).basis) == "unstated"
 
 
@@ -82,17 +78,19 @@ def test_bad_regions(bad):
 
 
 def test_a_scope_that_a_region_lacks():
-    with pytest.raises(InputError, match="no lifecycle intensity is known for 'US-NY'; allowed: direct"):
-        region_intensity("US-NY", scope="lifecycle")
+    with pytest.raises(
+        InputError, match="basis 'lifecycle' is known for 'US-NY'; allowed: direct, production, average"
+    ):
+        region_intensity("US-NY", basis=Basis("lifecycle"))
 
 
 def test_every_row_is_reachable_by_its_codes_and_says_where_it_is_from():
     for table in ("grid_countries", "grid_us_states", "grid_zones", "fab_regions"):
         for row in rows(table):
             use = "fab" if table == "fab_regions" else "use"
-            scope = None if row["scope"] == "unstated" else row["scope"]
+            basis = Basis(row["scope"], row["accounting"])
             for code in filter(None, (row["code"], row["code2"])):
-                grid = region_intensity(code, use=use, scope=scope)
+                grid = region_intensity(code, use=use, basis=basis)
                 assert grid.code == row["code"]
                 assert grid.intensity_kg_per_kwh * 1000 == pytest.approx(float(row["g_per_kwh"]))
                 assert 0 <= grid.low_kg_per_kwh <= grid.intensity_kg_per_kwh <= grid.high_kg_per_kwh
@@ -116,13 +114,28 @@ def test_to_dict_is_plain():
     assert plain["basis"] == "lifecycle, production, average"
 
 
-def test_a_grid_that_changes():
-    assert mean_intensity(0.4, 0.0, 10) == 0.4
-    # one year at −50 % a year: ∫ 0.5^t dt = 0.5/ln 2
-    assert mean_intensity(1.0, -0.5, 1) == pytest.approx(0.5 / math.log(2))
+def test_no_marginal_value_is_tabulated_but_a_number_may_state_it():
+    with pytest.raises(InputError, match=r"'marginal' is known for 'TW'.*a number in g/kWh with its basis"):
+        region_intensity("TW", basis=Basis(signal="marginal"))
+    marginal = region_intensity(700, basis=Basis(signal="marginal"))
+    assert str(marginal.basis) == "marginal"
+    assert marginal.basis.conflicts(region_intensity("TW").basis) == ("marginal and average",)
+    assert given_intensity(700).basis.conflicts(marginal.basis) == ()
 
 
-@given(st.floats(-0.5, 0.5), st.floats(0.1, 20))
-def test_the_mean_lies_between_both_ends(change, years):
-    end = (1 + change) ** years
-    assert min(1, end) - 1e-9 <= mean_intensity(1.0, change, years) <= max(1, end) + 1e-9
+def test_a_basis_in_words():
+    assert Basis.parse("lifecycle, production, average") == region_intensity("TW").basis
+    assert Basis.parse(" Marginal,direct ") == Basis("direct", "unstated", "marginal")
+    for grid in regions():
+        if str(grid.basis) != "unstated":
+            assert Basis.parse(str(grid.basis)) == grid.basis
+
+
+def test_a_basis_that_means_nothing():
+    with pytest.raises(InputError) as caught:
+        Basis.parse("lifecycel, direct, lifecycle, average, marginal", where="--basis")
+    found = [str(problem) for problem in caught.value.problems]
+    assert len(found) == 3
+    assert "did you mean 'lifecycle'" in found[0]
+    assert "'direct' and 'lifecycle' exclude each other" in found[1]
+    assert "'average' and 'marginal' exclude each other" in found[2]

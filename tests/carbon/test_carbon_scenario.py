@@ -74,7 +74,9 @@ def test_changes():
 def test_the_last_word_on_inferences_wins():
     assert change("paper-code", inferences_per_second=2).inferences == 2 * 94_608_000
     assert change("paper", inferences=1000).inferences == 1000
-    assert "has no effect" in problems("paper-code", lifetime_years=5)[0]
+    longer = change("paper-code", lifetime_years=5)
+    assert longer.inferences == 30_000_000
+    assert longer.period_s == pytest.approx(5 * 365 * 86400 / 30e6)  # the same inferences, longer waits
 
 
 def test_regions_as_numbers():
@@ -89,11 +91,70 @@ def test_a_grid_that_gets_cleaner():
     assert 0.481 * 0.95**5 < scenario.use_intensity_kg_per_kwh < 0.481
 
 
+def test_a_grid_with_a_table_of_years():
+    scenario = change(use_intensity_g_per_kwh_by_year=[400, 300, 200], lifetime_years=4)
+    assert scenario.use_intensity_kg_per_kwh == pytest.approx((0.4 + 0.3 + 0.2 + 0.2) / 4)
+    assert scenario.to_dict()["use_intensity_g_per_kwh_by_year"] == [400, 300, 200]
+    assert "275 on average over its life" in scenario.describe()
+    assert change(use_intensity_g_per_kwh_by_year="400, 300,200", lifetime_years=4).use_path == scenario.use_path
+    found = problems(use_intensity_g_per_kwh_by_year=[400, -1, "x"])
+    assert [line.split(": ")[1] for line in found] == [
+        "scenario.use_intensity_g_per_kwh_by_year, year 2",
+        "scenario.use_intensity_g_per_kwh_by_year, year 3",
+    ]
+    assert "year 1: '' is not a number" in problems(use_intensity_g_per_kwh_by_year="")[0]
+
+
+def test_the_device_may_be_off_for_a_part_of_its_life():
+    half, whole = change(duty=0.5), change()
+    assert half.inferences == whole.inferences / 2
+    assert half.period_s == whole.period_s  # while it is on it works as before
+    assert change("paper-code", duty=0.5).inferences == 30_000_000
+    assert "0.5 of the time on" in half.describe()
+
+
+def test_packages_by_area_need_their_factor():
+    assert "no sourced factor per area exists" in problems(package="per-area")[0]
+    assert "has no effect" in problems(package_g_per_cm2=3)[0]
+    scenario = change(package="per-area", package_g_per_cm2=250)
+    assert scenario.package_kg_per_m2 == pytest.approx(2500)
+    assert "250 g/cm²" in scenario.describe()
+    assert len(problems(package="per-aera", package_g_per_cm2=3)) == 1
+
+
+def test_chiplets_are_described():
+    text = change(chiplets=4, chiplet_area_overhead=0.1, bonding_yield=0.99).describe()
+    assert "4 chiplets (+10% area), bonding yield 0.99" in text
+    assert change(chiplets=4, bonding_yield=0.99).assembly_yield == pytest.approx(0.99**4)
+
+
+def test_a_basis_may_be_asked_for_or_stated():
+    direct = change(use_region="US-CA", use_basis="direct", fab_region=642)
+    assert direct.use_intensity_kg_per_kwh == pytest.approx(0.179064)
+    assert "mixes bases (direct and lifecycle)" in problems(use_region="US-CA", use_basis="direct")[0]
+    stated = problems(use_region=500, use_basis="marginal")
+    assert "mixes bases (marginal and average)" in stated[0]
+    assert change(use_region=500, use_basis="marginal", allow_mixed_basis=True).use.basis.signal == "marginal"
+    assert "is known for 'TW'" in problems(fab_region="TW", fab_basis="marginal")[0]
+    table = problems(use_intensity_g_per_kwh_by_year=[500, 400], use_basis="marginal")
+    assert "mixes bases (marginal and average)" in table[0]
+
+
+def test_room_for_a_model_in_its_dram():
+    scenario = change(dram_gb=1)
+    assert scenario.with_room(1e9) is scenario
+    assert scenario.with_room(1.5e9).dram_gb == 2
+    assert scenario.with_room(16.1e9).dram_gb == 32
+
+
 def test_bases_do_not_mix_silently():
     found = problems(use_region="US-NY")
     assert len(found) == 1
     assert "mixes bases (direct and lifecycle)" in found[0]
-    assert change(use_region="US-NY", allow_mixed_basis=True).mixed_basis_allowed
+    allowed = change(use_region="US-NY", allow_mixed_basis=True)
+    assert allowed.mixed_basis_allowed
+    assert "bases mixed as allowed" in allowed.describe()
+    assert "bases mixed" not in change(use_region="FR", allow_mixed_basis=True).describe()
     assert change(use_region="US-NY", fab_region=642).fab_intensity_kg_per_kwh == pytest.approx(0.642)
 
 
@@ -158,6 +219,22 @@ def test_every_mistake_at_once():
         ("texts_per_image", -1),
         ("wafer_diameter_mm", 0),
         ("dram", "sometimes"),
+        ("inferences_per_second", 0),
+        ("inferences", 0),
+        ("duty", 0),
+        ("duty", 1.1),
+        ("chiplets", 0),
+        ("chiplets", 2.0),
+        ("chiplets", True),
+        ("chiplet_area_overhead", -0.1),
+        ("bonding_yield", 0),
+        ("package_g_per_cm2", -1),
+        ("package_g_per_cm2", 10.0),
+        ("site_water_l_per_kwh", -1),
+        ("use_basis", 3),
+        ("fab_basis", "average and such"),
+        ("use_intensity_g_per_kwh_by_year", []),
+        ("use_intensity_g_per_kwh_by_year", 3),
     ],
 )
 def test_each_bad_value_is_named_once(key, value):
@@ -174,6 +251,9 @@ def test_contradictions():
     assert "contradicts" in problems(inferences=1, inferences_per_second=1)[0]
     assert "contradicts" in problems(use_region="FR", use_intensity_g_per_kwh=1)[0]
     assert "contradicts" in problems(fab_region="FR", fab_intensity_g_per_kwh=1)[0]
+    table = {"use_intensity_g_per_kwh_by_year": [1]}
+    for key, value in (("use_region", "FR"), ("use_intensity_g_per_kwh", 1), ("use_intensity_change_per_year", 0.1)):
+        assert "contradicts" in problems(**{key: value}, **table)[0]
 
 
 def test_no_invented_defect_density():

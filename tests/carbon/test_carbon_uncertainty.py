@@ -56,7 +56,7 @@ def test_stratified_draws_are_independent():
     draws = draw_factors(named_scenario("default"), 4000)
     varying = [getattr(draws, name) for name in FACTOR_NAMES if np.ptp(getattr(draws, name)) > 0]
     correlations = np.corrcoef(varying) - np.eye(len(varying))
-    assert len(varying) == 8
+    assert len(varying) == len(FACTOR_NAMES)
     assert np.abs(correlations).max() < 0.06
 
 
@@ -82,7 +82,7 @@ def test_the_range_surrounds_the_figure(name):
     total = footprint(area, energy, needs, scenario).total_kg
     assert np.all((p5 < p50) & (p50 < p95))
     assert np.all((p5 < total) & (total < p95))
-    assert p50 == pytest.approx(total, rel=0.15)
+    assert p50 == pytest.approx(total, rel=0.25)  # sums of lopsided ranges move a little to their longer side
 
 
 def test_no_uncertainty_no_range():
@@ -105,14 +105,14 @@ def test_quantiles_agree_with_numpy_across_chunks():
 
 
 def test_many_draws_of_one_factor_give_its_distribution():
-    """Use alone: the total is linear in one factor, so its quantiles are the factor's."""
-    scenario = named_scenario("always-on")
+    """Use alone on a grid without a range: the total is linear in one factor, so its quantiles are the factor's."""
+    scenario = scenario_from_mapping("always-on", {"use_region": 481}, "test")
     energy = 1e9  # all else vanishes beside it
     p5, _, p95 = footprint_range(0.0, energy, False, scenario, samples=20_000)
-    spread = factor_ranges(scenario)["use_intensity_kg_per_kwh"]
-    per_intensity = energy * scenario.inferences / 3.6e6
-    assert p5 / per_intensity == pytest.approx(float(spread.quantile(np.array(0.05))), rel=1e-3)
-    assert p95 / per_intensity == pytest.approx(float(spread.quantile(np.array(0.95))), rel=1e-3)
+    spread = factor_ranges(scenario)["energy_relative"]
+    kg = energy * scenario.inferences / 3.6e6 * 0.481
+    assert p5 / kg == pytest.approx(float(spread.quantile(np.array(0.05))), rel=1e-3)
+    assert p95 / kg == pytest.approx(float(spread.quantile(np.array(0.95))), rel=1e-3)
 
 
 def test_comparisons_share_their_draws():
@@ -161,13 +161,27 @@ def test_tornado():
     swings = tornado(1e-5, 0.001, False, scenario)
     assert {swing.factor for swing in swings} == set(FACTOR_NAMES)
     assert all(wide.width_kg >= narrow.width_kg for wide, narrow in pairwise(swings))
-    assert swings[0].factor == "use_intensity_kg_per_kwh"
+    assert [swing.factor for swing in swings[:2]] == ["energy_relative", "use_intensity_kg_per_kwh"]
     use = float(footprint(1e-5, 0.001, False, scenario).operational_kg)
-    assert swings[0].width_kg == pytest.approx(0.4 * use)
+    assert swings[0].width_kg == pytest.approx((2.5 - 0.6) * use)
+    assert swings[1].width_kg == pytest.approx(0.4 * use)
     by_name = {swing.factor: swing for swing in swings}
     assert by_name["dram_kg_per_gb"].width_kg == by_name["package_kg_per_ic"].width_kg == 0
     total = float(footprint(1e-5, 0.001, False, scenario).total_kg)
     assert all(swing.low_kg <= total + 1e-12 and total <= swing.high_kg + 1e-12 for swing in swings)
+
+
+def test_the_hardware_model_is_in_doubt_and_all_designs_share_the_doubt():
+    """With no other factor uncertain, area and energy scale every design's die and use by the same drawn numbers."""
+    scenario = scenario_from_mapping("paper", {"use_region": 224, "fab_region": 642, "dram": "never"}, "test")
+    typical, draws = typical_factors(scenario), draw_factors(scenario, 200)
+    only = replace(typical, area_relative=draws.area_relative, energy_relative=draws.energy_relative)
+    only = replace(only, use_intensity_kg_per_kwh=np.full(200, typical.use_intensity_kg_per_kwh))
+    totals = sample_totals(np.array([1e-6, 4e-6]), np.array([0.0, 0.02]), False, scenario, only)
+    made = footprint(np.array([1e-6, 4e-6]), np.array([0.0, 0.02]), False, scenario)
+    for row in (0, 1):
+        expected = made.die_kg[row] * draws.area_relative + made.operational_kg[row] * draws.energy_relative
+        assert totals[row] == pytest.approx(expected)
 
 
 def test_too_few_samples():

@@ -109,7 +109,9 @@ def test_the_page_says_what_a_reader_needs(page: Page, summary: StudySummary) ->
         "catransformers search study.toml --out runs/made-up",
         "ab" * 32,
         'name = "made-up"',
-        "neither power nor carbon was measured",
+        "Searching took 2.70 kJ of electricity",
+        "estimated, not measured",
+        "making the machine that searched",
         "designs/01/model.safetensors",
         "latency ≤ 33.0 ms",
     ):

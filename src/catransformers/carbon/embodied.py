@@ -109,8 +109,8 @@ def fab_node(node_nm: float, *, where: str = "node_nm") -> FabNode:
 
 @dataclass(frozen=True, slots=True)
 class DieCarbon:
-    """What a good die emitted, split; kg, arrays of one shape. `yield_loss_kg` is the share of failed dies
-    that each good one carries.
+    """What a good die (or several) emitted, split; kg, arrays of one shape. `yield_loss_kg` is the share of failed
+    dies that the good ones carry, `yield_fraction` the share of dies that work.
     """
 
     energy_kg: Floats
@@ -134,11 +134,12 @@ def die_carbon(
     yield_model: YieldModel,
     defects_per_m2: float | None = None,
     wafer_area_m2: float | Floats | None = None,
+    dies: int = 1,
 ) -> DieCarbon:
-    """The carbon of a good die: A·(CI·EPA + GPA + MPA)/Y(A), typical values, split.
+    """The carbon of good dies: A·(CI·EPA + GPA + MPA)/Y(A), typical values, split.
 
     Args:
-        area_m2: die area, any shape, finite and ≥ 0.
+        area_m2: area of one die, any shape, finite and ≥ 0.
         fab_intensity_kg_per_kwh: the fab's electricity.
         node_nm: 28 to 3.
         abatement: percentage of process gases abated: 95, 97 or 99 (97: the mean of the two).
@@ -146,6 +147,7 @@ def die_carbon(
         defects_per_m2: overrides the node's defect density.
         wafer_area_m2: wafer area that a die costs (`yields.wafer_area_per_die`), where its edge waste is to
             count; the die's own area otherwise.
+        dies: how many of them.
 
     Raises:
         InputError: for a node, an abatement, an area out of range, or a node without a defect density.
@@ -160,7 +162,7 @@ def die_carbon(
     node = fab_node(float(node_nm))
     density = defects_per_m2 if defects_per_m2 is not None else typical_defects(node, yield_model)
     good = die_yield(yield_model, area, density)
-    made = area if wafer_area_m2 is None else np.asarray(wafer_area_m2, dtype=np.float64)
+    made = dies * (area if wafer_area_m2 is None else np.asarray(wafer_area_m2, dtype=np.float64))
     energy = made * (fab_intensity_kg_per_kwh * node.energy_kwh_per_m2.typical)
     gases = made * node.gases_kg_per_m2[abatement].typical
     materials = made * node.materials_kg_per_m2.typical

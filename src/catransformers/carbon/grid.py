@@ -9,7 +9,6 @@ Sources: the tables `grid_countries`, `grid_us_states`, `grid_zones`, `fab_regio
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -41,6 +40,8 @@ _ACCOUNTINGS: Mapping[str, Accounting] = {
     "consumption": "consumption",
     "unstated": "unstated",
 }
+_SIGNALS: Mapping[str, Signal] = {"average": "average", "marginal": "marginal"}
+BASIS_WORDS = ("lifecycle", "direct", "production", "consumption", "average", "marginal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,35 @@ class Basis:
     def __str__(self) -> str:
         parts = [part for part in (self.scope, self.accounting, self.signal) if part != "unstated"]
         return ", ".join(parts) or "unstated"
+
+    @classmethod
+    def parse(cls, text: str, *, where: str = "basis") -> Basis:
+        """A basis from some of `BASIS_WORDS` between commas, in any order: `"direct, marginal"`.
+
+        Raises:
+            InputError: for every word that is none of them, and for two that exclude each other.
+        """
+        found: dict[str, str] = {}
+        problems = []
+        for word in (part.strip().casefold() for part in text.split(",")):
+            kinds = (("scope", _SCOPES), ("accounting", _ACCOUNTINGS), ("signal", _SIGNALS))
+            kind = next((name for name, words in kinds if word in words and word != "unstated"), None)
+            if kind is None:
+                problems.append(unknown_name(where, "basis", word, BASIS_WORDS))
+            elif found.setdefault(kind, word) != word:
+                problems.append(Problem(where, f"{found[kind]!r} and {word!r} exclude each other"))
+        if problems:
+            raise InputError(problems)
+        return cls(
+            _SCOPES[found.get("scope", "unstated")],
+            _ACCOUNTINGS[found.get("accounting", "unstated")],
+            _SIGNALS.get(found.get("signal", ""), "unstated"),
+        )
+
+    def answers(self, wanted: Basis) -> bool:
+        """Whether it is what was asked for: equal wherever `wanted` says something."""
+        pairs = ((self.scope, wanted.scope), (self.accounting, wanted.accounting), (self.signal, wanted.signal))
+        return all(asked in ("unstated", is_) for is_, asked in pairs)
 
     def conflicts(self, other: Basis) -> tuple[str, ...]:
         """What differs where both bases say something: for example `("lifecycle and direct",)`."""
@@ -107,8 +137,8 @@ class GridIntensity:
         }
 
 
-def given_intensity(g_per_kwh: float, *, where: str = "region") -> GridIntensity:
-    """An intensity given as a number of g/kWh: no range, no stated basis.
+def given_intensity(g_per_kwh: float, *, basis: Basis = Basis(), where: str = "region") -> GridIntensity:
+    """An intensity given as a number of g/kWh: no range, and the basis that the giver states, if any.
 
     Raises:
         InputError: if the number is negative, not finite, or beyond `MAX_G_PER_KWH`.
@@ -119,7 +149,7 @@ def given_intensity(g_per_kwh: float, *, where: str = "region") -> GridIntensity
         raise InputError(problem)
     value = g_per_kwh / G_PER_KG
     code = f"{g_per_kwh:g}"
-    return GridIntensity(code, f"{code} g/kWh as given", value, value, value, Basis(), None, "given")
+    return GridIntensity(code, f"{code} g/kWh as given", value, value, value, basis, None, "given")
 
 
 @cache
@@ -157,35 +187,35 @@ def region_intensity(
     region: str | float,
     *,
     use: Use = "use",
-    scope: Scope | None = None,
+    basis: Basis = Basis(),
     where: str = "region",
 ) -> GridIntensity:
     """The grid intensity of a region given by ISO2, ISO3, name, `US-CA`, zone, or number of g/kWh.
 
     A fab is looked up in ACT's table of fab locations first (Taiwan: 642 g/kWh), then in the general tables.
-    Where a place has both a lifecycle and a direct value, the lifecycle one is taken unless `scope` asks
-    for the other; the answer says which it is.
+    Where a place has both a lifecycle and a direct value, the lifecycle one is taken unless `basis` asks
+    for the other; the answer says which it is. No marginal value is tabulated: give a number and its basis.
 
     Args:
         region: a name, or a number (also as text) in g/kWh.
         use: whether the electricity is used in the field (`use`) or by a fab (`fab`).
-        scope: insist on `lifecycle` or `direct`.
+        basis: insist on it, as far as it says something; of a number, what it counts.
         where: what to call the input in an error message.
 
     Raises:
-        InputError: for an unknown or ambiguous name, a scope that the region lacks, or a bad number.
+        InputError: for an unknown or ambiguous name, a basis that the region lacks, or a bad number.
     """
     if isinstance(region, bool) or not isinstance(region, str | int | float):
         problem = Problem(where, f"{region!r} is not a region", allowed="a name, a code, or a number of g/kWh")
         raise InputError(problem)
     if not isinstance(region, str):
-        return given_intensity(as_float(region), where=where)
+        return given_intensity(as_float(region), basis=basis, where=where)
     try:
         number = float(region)
     except ValueError:
         pass
     else:
-        return given_intensity(number, where=where)
+        return given_intensity(number, basis=basis, where=where)
     key = region.strip().casefold()
     key = _ALIASES.get(key, key)
     found = [grid for table in _TABLES[use] for keys, grid in _table(table) if key in keys]
@@ -195,22 +225,9 @@ def region_intensity(
     codes = sorted({grid.code for grid in found})
     if len(codes) > 1:
         raise InputError(Problem(where, f"{region!r} is ambiguous", allowed=" or ".join(codes)))
-    of_scope = [grid for grid in found if scope is None or grid.basis.scope == scope]
-    if not of_scope:
-        has = " or ".join(sorted({grid.basis.scope for grid in found}))
-        raise InputError(Problem(where, f"no {scope} intensity is known for {region!r}", allowed=has))
-    return of_scope[0]
-
-
-def mean_intensity(intensity_kg_per_kwh: float, change_per_year: float, years: float) -> float:
-    """The mean over a lifetime of an intensity that changes by a constant fraction a year.
-
-    I(t) = I₀·(1 + c)^t, so the mean over 0 … L is I₀·((1 + c)^L − 1)/(L·ln(1 + c)).
-
-    Args:
-        intensity_kg_per_kwh: today's intensity I₀.
-        change_per_year: c; −0.05 means 5 % less every year. Must be > −1.
-        years: L, the lifetime.
-    """
-    growth = math.log1p(change_per_year) * years
-    return intensity_kg_per_kwh * (math.expm1(growth) / growth if growth else 1.0)
+    answering = [grid for grid in found if grid.basis.answers(basis)]
+    if not answering:
+        has = " or ".join(sorted({str(grid.basis) for grid in found}))
+        what = f"no intensity of the basis {str(basis)!r} is known for {region!r}"
+        raise InputError(Problem(where, what, allowed=has, hint="or a number in g/kWh with its basis"))
+    return answering[0]

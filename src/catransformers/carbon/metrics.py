@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.carbon.grid_path import IntensityPath
 from catransformers.units import J_PER_KWH, S_PER_YEAR
 
 Floats = NDArray[np.float64]
@@ -86,15 +87,25 @@ def break_even_years(
     embodied_kg: Number,
     energy_j: Number,
     inferences_per_second: float,
-    intensity_kg_per_kwh: Number,
+    intensity_kg_per_kwh: float,
     pue: float = 1.0,
+    path: IntensityPath = IntensityPath(),  # noqa: B008 - frozen
 ) -> Floats:
-    """Years of use after which use has emitted as much as manufacture; infinite if use emits nothing.
+    """Years of use after which use has emitted as much as manufacture; infinite if it never does.
 
-    L = C/(E·rate·CI·PUE), with years of 365 days.
+    L solves C = E·rate·PUE·∫₀ᴸ CI(t) dt, with years of 365 days; on a grid that stays as it is, L = C/(E·rate·CI·PUE).
+
+    Args:
+        embodied_kg: C.
+        energy_j: E, of an inference and its wait.
+        inferences_per_second: mean rate over the life, time switched off included.
+        intensity_kg_per_kwh: CI today.
+        pue: power usage effectiveness.
+        path: how the grid changes over the years.
     """
-    kg_per_year = energy_j * intensity_kg_per_kwh * (inferences_per_second * pue * S_PER_YEAR / J_PER_KWH)
-    return _ratio(embodied_kg, kg_per_year)
+    kwh_per_year = energy_j * (inferences_per_second * pue * S_PER_YEAR / J_PER_KWH)
+    needed = _ratio(embodied_kg, kwh_per_year)
+    return path.years_until(intensity_kg_per_kwh, needed)
 
 
 def break_even_intensity_kg_per_kwh(

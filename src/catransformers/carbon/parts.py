@@ -17,8 +17,9 @@ from catransformers.facts import facts, rows
 from catransformers.units import G_PER_KG
 
 MemoryClass = Literal["dram", "ssd", "hdd"]
-Package = Literal["none", "per-package"]
-PACKAGES: tuple[Package, ...] = ("none", "per-package")
+MEMORY_CLASSES: tuple[MemoryClass, ...] = ("dram", "ssd", "hdd")
+Package = Literal["none", "per-package", "per-area"]
+PACKAGES: tuple[Package, ...] = ("none", "per-package", "per-area")
 
 
 @cache
@@ -66,7 +67,7 @@ def memory_carbon(
 
 
 def package_per_ic(package: Package) -> Range:
-    """kg of packaging one IC: nothing, or ACT's average package."""
+    """kg of packaging one IC: nothing, or ACT's average package (for `per-area`: that of the DRAM, bought packaged)."""
     if package == "none":
         return Range(0.0, 0.0, 0.0)
     return Range.of(facts("embodied_other")["package_per_ic"], 1 / G_PER_KG)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,13 @@ Bools = NDArray[np.bool_]
 _CHUNK = 1 << 18  # design × draw values held at a time: 2 MiB, which stays in the cache
 
 
+@lru_cache(maxsize=64)
+def _uniform(samples: int, seed: int, index: int) -> Floats:
+    """One number in each of `samples` equal parts of [0, 1), in random order."""
+    generator = np.random.default_rng([seed, index])
+    return np.asarray((generator.permutation(samples) + generator.random(samples)) / samples)
+
+
 def draw_factors(scenario: Scenario, samples: int = 2000, seed: int = 0) -> Factors:
     """`samples` draws of every factor, each of shape (samples,).
 
@@ -38,9 +46,7 @@ def draw_factors(scenario: Scenario, samples: int = 2000, seed: int = 0) -> Fact
         raise InputError(Problem("samples", f"{samples} draws make no distribution", allowed="≥ 2"))
     drawn = {}
     for index, (name, factor) in enumerate(terms.factor_ranges(scenario).items()):
-        generator = np.random.default_rng([seed, index])
-        u = (generator.permutation(samples) + generator.random(samples)) / samples
-        drawn[name] = factor.quantile(u)
+        drawn[name] = factor.quantile(_uniform(samples, seed, index))
     return Factors(**drawn)
 
 

@@ -18,8 +18,11 @@ VERBS = {
     "demo": "The whole tool in minutes, offline: search the embedded study, end with a report.",
     "search": "Run or resume a study: find the models and accelerators that emit the least carbon.",
     "estimate": "Latency, energy, area and carbon of one model on one accelerator.",
+    "sweep": "One model on every accelerator of a space: the exact front of carbon, latency, energy, area.",
     "status": "What a study knows so far: trials, front, time left.",
     "report": "Write a study's report: one HTML file, CSV and JSON of the front, checkpoints.",
+    "carbon": "The carbon model by itself: dies, memory, grids, scenarios, designs compared, what a front hangs on.",
+    "schedule": "When, and in which region, a job's electricity emits the least carbon.",
     "doctor": "What is installed here, what is missing, and the command that mends it.",
 }
 

@@ -40,19 +40,21 @@ def doctor(as_json: bool) -> int:
     if as_json:
         print_json({"healthy": healthy, "findings": [asdict(f) for f in findings]})
         return 0 if healthy else 1
+    from rich.markup import escape  # noqa: PLC0415
+
     screen = console()
     colours = {"ok": "green", "missing": "yellow", "broken": "red"}
     screen.print(
         table(
             "catransformers doctor",
             ("", "state", "detail"),
-            [(f.item, f"[{colours[f.state]}]{f.state}[/]", f.detail) for f in findings],
+            [(f.item, f"[{colours[f.state]}]{f.state}[/]", escape(f.detail)) for f in findings],
             left=3,
         )
     )
     for finding in findings:
         if finding.mend:
-            screen.print(f"{finding.item}: {finding.mend}", soft_wrap=True)
+            screen.print(f"{finding.item}: {finding.mend}", soft_wrap=True, markup=False)  # "pkg[extra]" is no markup
     screen.print("All that the core needs is here." if healthy else "Something that the core needs is not right.")
     return 0 if healthy else 1
 
@@ -67,7 +69,7 @@ def examine() -> list[Finding]:
     found += [_package(name) for name in _CORE]
     found += _torch()
     found += [_embedded(), _open_clip()]
-    return found
+    return found + _meters()
 
 
 def _cores() -> int:
@@ -124,6 +126,16 @@ def _reinstall_torchvision() -> str:
 
 def _open_clip() -> Finding:
     return _package("open_clip_torch", needed=False, mend='pip install "catransformers[clip]"')
+
+
+def _meters() -> list[Finding]:
+    """The energy meters for the search's own footprint; none of them is needed."""
+    from catransformers.execution.meters.choose import survey  # noqa: PLC0415
+
+    return [
+        Finding(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
+        for meter in survey()
+    ]
 
 
 def _embedded() -> Finding:

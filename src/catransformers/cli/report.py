@@ -16,23 +16,41 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("study", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The report's folder.  [default: DIR/report]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The report's folder.  [default: DIR/report, or DIR/report-SCENARIO under another scenario]",
+)
+@click.option("--scenario", metavar="NAME|FILE", help="Rank everything again under this scenario; nothing is trained.")
 @click.option("--no-checkpoints", is_flag=True, help="Leave the front's models out (and do not verify them).")
 @json_option
-def report(study: Path, out: Path | None, no_checkpoints: bool, as_json: bool) -> None:
+def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: bool, as_json: bool) -> None:
     """Write the report of the study in DIR: report.html, front.csv, front.json, front.svg and the front's models.
 
-    An older report in the same place is replaced. A study that is not finished gets a report that says so.
+    An older report in the same place is replaced. A study that is not finished gets a report that says so. With another
+    scenario, the trained models choose their accelerators anew and the front is drawn again.
 
     \b
-    Example:
+    Examples:
       catransformers report runs/demo
+      catransformers report runs/demo --scenario paper
     """
+    from catransformers import design  # noqa: PLC0415
+    from catransformers.cli.inputs import Collector  # noqa: PLC0415
     from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.rescenario import write_report_under  # noqa: PLC0415
     from catransformers.reports.tables import study_object  # noqa: PLC0415
     from catransformers.reports.write import write_report  # noqa: PLC0415
 
-    written = write_report(read_results(study), out, checkpoints=not no_checkpoints)
+    collect = Collector()
+    situation = None if scenario is None else collect(design.read_scenario, scenario)
+    results = collect(read_results, study)
+    collect.finish()
+    assert results is not None  # noqa: S101 - finish() has raised otherwise
+    if situation is None:
+        written = write_report(results, out, checkpoints=not no_checkpoints)
+    else:
+        written = write_report_under(results, situation, out, checkpoints=not no_checkpoints)
     if as_json:
         files = [path.as_posix() for path in written.files]
         print_json({"report": str(written.page), "files": files, **study_object(written.summary)})

@@ -74,6 +74,23 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
     show_report(write_report(results, None))
 
 
+def _metering(event: events.MeterChosen) -> str:
+    """How the search's own energy is known, in one line."""
+    if event.method == "off":
+        return "The search's own energy is not recorded."
+    known = "measured" if event.quality == "measured" else "estimated, not measured"
+    why = f"; {event.missing}; `catransformers doctor` says more" if event.missing else ""
+    return f"The search's own energy is {known} (meter: {event.method}{why})."
+
+
+def _waiting(event: events.WaitStarted) -> str:
+    """Why nothing begins, until when, and that one may stop meanwhile."""
+    from catransformers.reports.schedule_report import stamp, utc  # noqa: PLC0415
+
+    until = f"Waiting until {stamp(event.until)} ({utc(event.until)} UTC)"
+    return f"{event.reason} {until}; Ctrl-C is safe, the same command goes on."
+
+
 class _Watcher:
     """Draws what a study tells: a progress bar on a terminal, plain lines elsewhere."""
 
@@ -121,6 +138,12 @@ class _Watcher:
                     f" accelerators, costed exactly; {event.trials} trials{left}."
                 )
                 self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished)
+            case events.MeterChosen():
+                self._say(_metering(event))
+            case events.WaitStarted():
+                self._say(_waiting(event))
+            case events.WaitEnded():
+                self._say(event.reason)
             case events.BaseMeasured():
                 base = event.evaluation
                 self._say(f"Base model: {score(base.accuracy, base.standard_error)} % on validation data.")

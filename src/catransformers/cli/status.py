@@ -38,7 +38,7 @@ def show_study(summary: StudySummary) -> None:
     """The study in a terminal: state, headline, attribution, scenario, front."""
     from rich.text import Text  # noqa: PLC0415
 
-    from catransformers.reports import assumptions, narrative  # noqa: PLC0415
+    from catransformers.reports import assumptions, narrative, own_words  # noqa: PLC0415
     from catransformers.reports.tables import terminal_front  # noqa: PLC0415
     from catransformers.reports.wording import breakable  # noqa: PLC0415
 
@@ -57,6 +57,7 @@ def show_study(summary: StudySummary) -> None:
     paragraphs = (
         narrative.attribution_sentence(summary),
         assumptions.sentence(summary.base.estimate.scenario),
+        own_words.line(summary.own),
         narrative.unfinished(summary),
     )
     for paragraph in paragraphs:

@@ -42,7 +42,7 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
             f"{_count(scenario.inferences)} inferences",
             f"{_rate(scenario.inferences_per_second)} a second, on average over the lifetime",
         ),
-        ("Between inferences", "off", "the device takes no power while it waits"),
+        ("Between inferences", "asleep", "weights on chip are kept alive, DRAM refreshes itself, the rest is gated"),
         ("Texts per image", plain(scenario.texts_per_image), "encoded in one inference"),
         ("Electricity in use", _grid(scenario.use.intensity_kg_per_kwh), _source(scenario.use)),
         ("Electricity of the fab", _grid(scenario.fab_intensity_kg_per_kwh), _source(scenario.fab)),
@@ -57,6 +57,12 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
         mean = _grid(scenario.use_intensity_kg_per_kwh)
         row = ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
         rows.insert(6, row)
+    if scenario.duty != 1:
+        rows.insert(3, ("Duty", percent(scenario.duty), "share of its life in which the device is on"))
+    if scenario.chiplets > 1:
+        rows.append(("Chiplets", f"{scenario.chiplets}", f"bonding yield {plain(scenario.bonding_yield)}"))
+    if scenario.site_water_l_per_kwh:
+        rows.append(("Water on site", f"{plain(scenario.site_water_l_per_kwh)} L/kWh", ""))
     if scenario.wafer_diameter_mm is not None:
         rows.append(("Wafer edge counted", f"{scenario.wafer_diameter_mm:g} mm", ""))
     if scenario.mixed_basis_allowed:

@@ -16,6 +16,7 @@ from catransformers import design as designs
 from catransformers.carbon.footprint import footprint_range
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
 from catransformers.execution.results import StudyResults, load_study
+from catransformers.reports.own_footprint import own_footprint
 from catransformers.reports.summary import Design, Interval, Provenance, Score, StudySummary, Trial, choose_headline
 from catransformers.search.space_cost import DesignCost, SpaceCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
@@ -49,7 +50,6 @@ def summarise(results: StudyResults) -> StudySummary:
     )
     tuned = _tuned_base(results)
     chosen = choose_headline(front, base)
-    cpu = [trial.metrics["cpu_seconds"] for trial in results.trials if "cpu_seconds" in trial.metrics]
     return StudySummary(
         config=config,
         metric=METRIC,
@@ -67,7 +67,13 @@ def summarise(results: StudyResults) -> StudySummary:
         limits=costs.limits,
         tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),
         tuned_test=None if tuned is None else _score(results.evaluation(tuned.number, "test")),
-        cpu_seconds=sum(cpu) if cpu and len(cpu) == len(results.trials) else None,
+        own=own_footprint(
+            config.execution,
+            results.energy,
+            results.trials,
+            results.evaluations,
+            None if chosen is None else base.cost.total_kg - front[chosen].cost.total_kg,
+        ),
     )
 
 
@@ -115,7 +121,7 @@ def _ranges(found: dict[int, DesignCost], costs: SpaceCost) -> dict[int, Interva
     chosen = list(found.values())
     columns = footprint_range(
         np.array([cost.area_m2 for cost in chosen]),
-        np.array([cost.energy_j for cost in chosen]),
+        np.array([cost.life_energy_j for cost in chosen]),
         np.array([not cost.resident for cost in chosen]),
         costs.scenario,
     )

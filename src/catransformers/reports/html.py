@@ -16,7 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from catransformers.reports import assumptions, figures, narrative
+from catransformers.reports import assumptions, figures, narrative, own_words
 from catransformers.reports.parts import Part, carbon_parts, energy_parts, operator_rows
 from catransformers.reports.static import front_svg
 from catransformers.reports.summary import HEADLINE_LOSS, Design, Score, StudySummary, Trial, saving
@@ -120,7 +120,9 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "versions": list(summary.provenance.versions.items()),
         "base_sha256": summary.provenance.base_sha256,
         "study_toml": summary.provenance.study_toml,
-        "own_footprint": _own_footprint(summary),
+        "own_sentence": own_words.sentence(summary.own),
+        "own_rows": own_words.table(summary.own),
+        "trial_time": duration(sum(trial.seconds for trial in summary.trials)),
         "svg": base64.b64encode(svg.encode()).decode("ascii"),
         "figures": _json(source),
         "plotly": plotly_script() if finished else "",
@@ -342,11 +344,3 @@ def _trial(t: Trial, units: _Units) -> dict[str, Any]:
 def _limits(limits: Limits) -> list[str]:
     texts = [f"{name} ≤ {amount(name, bound)}" for name, bound in limits.of_designs().items()]
     return texts if limits.parameters is None else [*texts, f"parameters ≤ {limits.parameters:,}"]
-
-
-def _own_footprint(summary: StudySummary) -> str:
-    wall = sum(trial.seconds for trial in summary.trials)
-    text = f"This search itself: {plural(len(summary.trials), 'trial')}, {duration(wall)} of trial time"
-    if summary.cpu_seconds is not None:
-        text += f" and {duration(summary.cpu_seconds)} of processor time"
-    return text + ". An estimate of the tool's own footprint in time only: neither power nor carbon was measured."

@@ -177,11 +177,11 @@ def doubts(summary: StudySummary) -> tuple[str, ...]:
     lines = [
         "Latency, energy and area come from an analytical model of the accelerators, not from silicon or a simulation "
         "of it; differences between designs are more trustworthy than absolute values.",
-        "Carbon ranges (5th to 95th percentile) cover the uncertainty of the carbon factors alone: electricity, "
-        "manufacture, yield. They do not cover errors of the latency and energy model, nor the scenario's choices. All "
-        "designs meet the same draws, so one can be surely better than another although their ranges overlap.",
-        "Between inferences the chip is taken to be off and yet to keep the weights that live on it, at no cost. Real "
-        "buffers leak to remember: the electricity of use is a lower bound, the more so the rarer the inferences.",
+        "Carbon ranges (5th to 95th percentile) cover the uncertainty of electricity, manufacture and yield, and of "
+        "area and energy as far as it is common to all designs; they do not cover the scenario's choices. All designs "
+        "meet the same draws, so one can be surely better than another although their ranges overlap.",
+        "Between inferences the chip is taken to sleep at room temperature: the buffer that holds the weights leaks a "
+        "few percent of what it leaks at work, a DRAM refreshes itself. The rarer the inferences, the more it matters.",
         f"Every accuracy is that of a short fine-tune ({plural(accuracy.steps, 'step')}): a proxy that ranks models. "
         "Trained longer, pruned models would recover further, and some would change places.",
         f"The front was chosen by validation accuracy among {plural(len(summary.trials), 'trial')}, so its validation "

@@ -16,6 +16,7 @@ ENERGY_NAMES = {
     "global": "global buffer",
     "dram": "DRAM",
     "vector": "vector unit",
+    "clock": "clock",
     "leakage": "leakage",
 }
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from catransformers.config import StudyConfig
 from catransformers.design import Estimate
+from catransformers.reports.own_footprint import OwnFootprint
 from catransformers.search.problem import Limits
 from catransformers.search.space_cost import Attribution, DesignCost
 
@@ -141,7 +142,7 @@ class StudySummary:
         limits: what no design may exceed, SI.
         tuned_validation: accuracy of the unpruned model after the same fine-tune as the trials; None if not tried.
         tuned_test: likewise on the test set.
-        cpu_seconds: processor time of all trials; None where it is not recorded.
+        own: what the search itself cost; None where nothing is recorded.
         warnings: what else the reader should know, such as files that are not there.
     """
 
@@ -161,7 +162,7 @@ class StudySummary:
     limits: Limits
     tuned_validation: Score | None = None
     tuned_test: Score | None = None
-    cpu_seconds: float | None = None
+    own: OwnFootprint | None = None
     warnings: tuple[str, ...] = ()
 
     @property

@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 from catransformers.reports import narrative
+from catransformers.reports.own_words import own_object
 from catransformers.reports.summary import Design, Score, StudySummary, saving
 from catransformers.reports.wording import breakable, compact, number, percent, points, score, unit_for
 from catransformers.search.space_cost import DesignCost
@@ -85,6 +86,7 @@ def study_object(summary: StudySummary) -> dict[str, Any]:
         "headline": breakable(narrative.headline(summary)),
         "best": None if summary.best is None else summary.best.name,
         "attribution": attribution_object(summary),
+        "own_footprint": own_object(summary.own),
         "base": design_object(summary.base),
         "front": [design_object(design) for design in summary.front],
     }

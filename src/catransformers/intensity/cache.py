@@ -1,0 +1,84 @@
+"""What a source said, on disk, with its age: so that a search asks twice an hour and not before every trial.
+
+An entry is one JSON file, written whole, named by a hash of source, address and zone: no key ever comes near it. One
+that cannot be read counts as none. The folder may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from catransformers.carbon.grid import Basis
+from catransformers.carbon.hourly import IntensityProfile, Origin
+from catransformers.errors import InputError
+from catransformers.files import write_whole
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A profile as it was fetched (`profile.origin.fetched` says when), and until when it was asked for."""
+
+    profile: IntensityProfile
+    asked_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ForecastCache:
+    """The entries in a folder; without a folder there are none."""
+
+    folder: Path | None
+
+    def load(self, source: str, zone: str, address: str) -> Entry | None:
+        """The entry of a source's zone, or None."""
+        if self.folder is None:
+            return None
+        try:
+            data = json.loads(self._path(source, zone, address).read_text(encoding="utf-8"))
+            return _entry(data) if data["schema"] == SCHEMA else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, InputError):
+            return None
+
+    def keep(self, source: str, zone: str, address: str, entry: Entry) -> None:
+        """Put an entry in the place of an older one; a folder that cannot be written is no cache, and no error."""
+        if self.folder is None:
+            return
+        origin = asdict(entry.profile.origin)
+        origin["fetched"] = origin["fetched"].isoformat() if origin["fetched"] else None
+        data = {
+            "schema": SCHEMA,
+            "source": source,
+            "asked_until": entry.asked_until.isoformat(),
+            "origin": origin,
+            "start": entry.profile.start.isoformat(),
+            "step_s": entry.profile.step_s,
+            "intensity_kg_per_kwh": entry.profile.intensity_kg_per_kwh,
+        }
+        try:
+            write_whole(self._path(source, zone, address), json.dumps(data) + "\n")
+        except OSError:
+            return
+
+    def _path(self, source: str, zone: str, address: str) -> Path:
+        key = json.dumps([source, address, zone])
+        assert self.folder is not None  # noqa: S101 - the callers have looked
+        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+
+
+def _entry(data: Mapping[str, Any]) -> Entry:
+    origin = dict(data["origin"])
+    origin["basis"] = Basis(**origin["basis"])
+    origin["fetched"] = datetime.fromisoformat(origin["fetched"])
+    values = tuple(float(value) for value in data["intensity_kg_per_kwh"])
+    profile = IntensityProfile(Origin(**origin), datetime.fromisoformat(data["start"]), data["step_s"], values)
+    asked_until = datetime.fromisoformat(data["asked_until"])
+    if profile.origin.fetched is None or profile.origin.fetched.tzinfo is None or asked_until.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return Entry(profile, asked_until)
