@@ -76,3 +76,28 @@ def test_every_key_of_a_study_file_is_documented():
         keys = getattr(field.annotation, "model_fields", {})
         for key in keys:
             assert f"`{key}`" in page, f"{section}.{key}"
+
+
+def schedules():
+    for block in blocks(ROOT / "docs" / "howto-schedule.md", ""):
+        for line in block.replace("\\\n", " ").splitlines():
+            if line.startswith("catransformers schedule"):
+                yield pytest.param(line, id=line[23:60])
+
+
+@pytest.mark.parametrize("line", list(schedules()))
+def test_schedules_in_the_docs_run(capsys, tmp_path, monkeypatch, line):
+    page = ROOT / "docs" / "howto-schedule.md"
+    (tmp_path / "my-grid.csv").write_text(blocks(page, "csv")[0])
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line, comments=True)[1:])
+    out, err = capsys.readouterr()
+    assert ended.value.code == 0, err
+    if "--hours 6 --deadline 24h" in line:
+        claim = re.search(
+            r"start at (\d\d:\d\d) the next .*?: ([\d.]+) g/kWh on average instead of ([\d.]+), (\d+ %)",
+            page.read_text(),
+        )
+        for figure in claim.groups():
+            assert figure in out

@@ -7,6 +7,7 @@ known higher up; `catransformers.execution.assemble.check` adds those problems t
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -18,6 +19,8 @@ from catransformers.errors import InputError, Problem, nearest
 from catransformers.units import as_float
 
 Mode = Literal["carbon", "latency", "energy"]
+START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
+MAX_START_HOURS = 24 * 30
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
 
 
@@ -117,12 +120,35 @@ class SearchSection(_Section):
 
 
 class ExecutionSection(_Section):
-    """Who does the work: `workers` trials at a time, one process each."""
+    """Who does the work: `workers` trials at a time, one process each; how its energy is metered, and on which grid."""
 
     executor: Literal["local"] = "local"
     workers: int = Field(default=1, ge=1, le=256)
     device: Literal["cpu", "cuda"] = "cpu"
     threads_per_worker: int = Field(default=1, ge=1, le=256)
+    measure: Literal["auto", "off", "estimate", "rapl", "nvml", "codecarbon"] = "auto"
+    region: str | int | float | None = None
+    start: str = "now"
+    expected_hours: float = Field(default=1.0, gt=0, le=24 * 30)
+    pause_above_g_per_kwh: float | None = Field(default=None, gt=0)
+    max_pause_hours: float = Field(default=24.0, gt=0, le=24 * 30)
+    intensity_region: str | None = Field(default=None, min_length=1)
+    intensity_profile: str | None = Field(default=None, min_length=1)
+    intensity_source: str | None = None
+
+    @field_validator("start")
+    @classmethod
+    def _start(cls, value: str) -> str:
+        found = START_WITHIN.fullmatch(value)
+        if value != "now" and (found is None or not 0 < float(found[1]) <= MAX_START_HOURS):
+            raise ValueError(f'is not a start: "now", or "greenest within 12h" (at most {MAX_START_HOURS}h)')
+        return value
+
+    @property
+    def start_within_hours(self) -> float | None:
+        """Hours within which the greenest start is to be taken; None to start now."""
+        found = START_WITHIN.fullmatch(self.start)
+        return float(found[1]) if found is not None else None
 
 
 class StudyConfig(_Section):
@@ -141,6 +167,15 @@ class StudyConfig(_Section):
     RESUMABLE: ClassVar[tuple[str, ...]] = (
         "search.trials",
         "execution.workers",
+        "execution.measure",
+        "execution.region",
+        "execution.start",
+        "execution.expected_hours",
+        "execution.pause_above_g_per_kwh",
+        "execution.max_pause_hours",
+        "execution.intensity_region",
+        "execution.intensity_profile",
+        "execution.intensity_source",
     )
 
     def to_toml(self) -> str:
@@ -171,7 +206,7 @@ def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
             return value  # a name, not a path
         return str((folder / Path(value).expanduser()).resolve())
 
-    model, hardware, accuracy = config.model, config.hardware, config.accuracy
+    model, hardware, accuracy, execution = config.model, config.hardware, config.accuracy, config.execution
     return config.model_copy(
         update={
             "model": model.model_copy(
@@ -189,6 +224,9 @@ def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
                 }
             ),
             "accuracy": accuracy.model_copy(update={"data": anchor(accuracy.data, always=True)}),
+            "execution": execution.model_copy(
+                update={"intensity_profile": anchor(execution.intensity_profile, always=True)}
+            ),
         }
     )
 

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from catransformers.execution.messages import Request, Result
+from catransformers.execution.metering import metered
 from catransformers.execution.trial import stop_with_parent
 
 
@@ -22,6 +23,11 @@ def told(name, number):
 def main(path):
     stop_with_parent()
     request, folder = Request.read(path), path.parent
+    with metered(request, folder):
+        work(request, folder)
+
+
+def work(request, folder):
     (folder / "pid").write_text(str(os.getpid()))
     time.sleep(random.random() * float(os.environ.get("FAKE_DELAY", "0")))
     number = request.subject

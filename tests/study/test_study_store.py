@@ -1,16 +1,18 @@
 """The store: what is written comes back, what must not be written is refused, old files are brought up."""
 
 import math
+import shutil
 import sqlite3
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from catransformers.errors import IntegrityError
 from catransformers.study import store as module
-from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
+from catransformers.study.records import EnergyRecord, EvaluationRecord, ProposalRecord, TrialRecord
 from catransformers.study.store import MIGRATIONS, Store
 
 DIMENSIONS = {"vision.layers": 6, "text.heads": 4}
@@ -32,6 +34,22 @@ FAILED = replace(
     TRIAL, number=1, status="failed", accuracy=None, accuracy_se=None, error="it\n„burnt“",
     proposal=replace(PROPOSAL, number=1),
 )  # fmt: skip
+
+
+ENERGY = EnergyRecord("one", "trial", 2, 7.0, 3.0, 9.0, 5.0, "estimated", "rapl+estimate", "…", 4.5, ended=False)
+OLD = Path(__file__).parents[1] / "data" / "study-schema-1" / "study.db"
+
+
+def columns(store, table):
+    return [row[1] for row in store._connection.execute(f"PRAGMA table_info({table})")]
+
+
+def version(path):
+    connection = sqlite3.connect(path)
+    try:
+        return connection.execute("PRAGMA user_version").fetchone()[0]
+    finally:
+        connection.close()
 
 
 def filled(path):
@@ -129,14 +147,82 @@ def test_a_newer_schema_is_refused(tmp_path):
 def test_an_older_schema_is_brought_up_without_loss(tmp_path, monkeypatch):
     path = filled(tmp_path / "study.db")
     monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "ALTER TABLE trials ADD COLUMN note TEXT;"))
-    with pytest.raises(IntegrityError, match="older schema"):
-        Store(path)
     with Store(path, "write") as store:
         assert store.trials() == [TRIAL, FAILED]
-        columns = [row[1] for row in store._connection.execute("PRAGMA table_info(trials)")]
-        assert "note" in columns
+        assert "note" in columns(store, "trials")
+    assert version(path) == len(MIGRATIONS) + 1
     with Store(path) as store:
         assert len(store.trials()) == 2
+
+
+def test_a_reader_of_an_older_schema_leaves_the_file_as_it_is(tmp_path, monkeypatch):
+    path = filled(tmp_path / "study.db")
+    monkeypatch.setattr(module, "MIGRATIONS", (*MIGRATIONS, "ALTER TABLE trials ADD COLUMN note TEXT;"))
+    before = path.read_bytes()
+    with Store(path) as store:
+        assert store.trials() == [TRIAL, FAILED]
+        assert "note" in columns(store, "trials")
+        with pytest.raises(IntegrityError, match="not stored"):
+            store.add_proposal(replace(PROPOSAL, number=5))
+    assert path.read_bytes() == before
+    assert version(path) == len(MIGRATIONS)
+
+
+@pytest.fixture
+def schema_1(tmp_path):
+    """A study's database from before there were energy records, made by version 0.1.0 of that time."""
+    return Path(shutil.copy(OLD, tmp_path / "study.db"))
+
+
+def test_a_study_from_before_energy_records_can_be_read_without_a_change(schema_1):
+    before = schema_1.read_bytes()
+    assert version(schema_1) == 1
+    with Store(schema_1) as store:
+        assert [trial.accuracy for trial in store.trials()] == [0.131, 0.14, 0.7685]
+        assert store.energy() == []
+    assert schema_1.read_bytes() == before
+
+
+def test_a_study_from_before_energy_records_takes_them_once_it_goes_on(schema_1):
+    with Store(schema_1) as store:
+        trials, evaluations, origin = store.trials(), store.evaluations(), store.origin()
+    with Store(schema_1, "write") as store:
+        store.add_energy([ENERGY])
+    assert version(schema_1) == len(MIGRATIONS)
+    with Store(schema_1) as store:
+        assert (store.trials(), store.evaluations(), store.origin()) == (trials, evaluations, origin)
+        assert store.energy() == [ENERGY]
+
+
+def test_a_later_record_of_an_attempt_takes_the_place_of_the_earlier(tmp_path):
+    more = replace(ENERGY, energy_j=9.0, high_j=10.0, ended=True)
+    other = replace(ENERGY, attempt="two", job="base", subject=None)
+    with Store(tmp_path / "study.db", "create") as store:
+        store.add_energy([ENERGY, other])
+        store.add_energy([more])
+        assert store.energy() == [other, more]
+
+
+def test_a_trial_and_its_energy_are_committed_together_or_not_at_all(tmp_path):
+    with Store(filled(tmp_path / "study.db"), "write") as store:
+        for commit in (
+            lambda: store.add_trial(TRIAL, [ENERGY]),
+            lambda: store.add_evaluation(EvaluationRecord(None, "test", 0.1, 0.1), [ENERGY]),
+        ):
+            with pytest.raises(IntegrityError, match="not stored"):
+                commit()
+        assert store.energy() == []
+        store.add_proposal(replace(PROPOSAL, number=2))
+        store.add_trial(replace(TRIAL, number=2, proposal=replace(PROPOSAL, number=2)), [ENERGY])
+        assert store.energy() == [ENERGY]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"energy_j": math.nan}, {"low_j": 8.0}, {"high_j": 1.0}, {"low_j": -1.0}, {"measured_j": 8.0}]
+)
+def test_an_energy_record_lies_within_its_range(wrong):
+    with pytest.raises(IntegrityError, match="energy of trial 2"):
+        replace(ENERGY, **wrong)
 
 
 def test_a_migration_that_fails_leaves_the_old_schema(tmp_path, monkeypatch):

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
 from catransformers.design import check_node, read_scenario
 from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
 from catransformers.execution.bases import CSV_TASK, base_spec, open_base, open_task
 from catransformers.execution.cache import cache_folder
+from catransformers.execution.gate import check_gate
+from catransformers.execution.meters.choose import problems_of
 from catransformers.hardware import spaces
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology, technology
@@ -73,8 +76,8 @@ def model_space_of(config: StudyConfig) -> ModelSpace:
     return space
 
 
-def accelerators_of(config: StudyConfig, frequency_hz: float) -> AcceleratorTable:
-    """A study's accelerators, at the clock of its technology.
+def accelerators_of(config: StudyConfig, tech: Technology | None) -> AcceleratorTable:
+    """A study's accelerators in its technology; without one only the names and values of the space are checked.
 
     Raises:
         InputError: with everything that is wrong with the section.
@@ -84,7 +87,7 @@ def accelerators_of(config: StudyConfig, frequency_hz: float) -> AcceleratorTabl
     return spaces.space(
         section.space,
         max_tops=section.max_tops,
-        frequency_hz=frequency_hz,
+        frequency_hz=tech.frequency_at if tech is not None else 1.0,
         overrides=section.dimensions or None,
     )
 
@@ -100,7 +103,7 @@ def assemble(config: StudyConfig) -> SpaceCost:
     models = _try(problems, lambda: model_space_of(config))
     scenario = _try(problems, lambda: scenario_of(config))
     tech = _try(problems, lambda: technology(config.hardware.technology))
-    table = _try(problems, lambda: accelerators_of(config, _clock(tech)))
+    table = _try(problems, lambda: accelerators_of(config, tech))
     if scenario is not None and tech is not None:
         _try(problems, lambda: check_node(tech, scenario))
     if models is None or scenario is None or tech is None or table is None or problems:
@@ -129,7 +132,7 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
     if scenario is not None and tech is not None:
         _try(problems, lambda: check_node(tech, scenario))
     try:
-        _try(problems, lambda: accelerators_of(config, _clock(tech)))
+        _try(problems, lambda: accelerators_of(config, tech))
     except InfeasibleError as error:
         problems.append(Problem("hardware", str(error)))
     if config.search.strategy not in STRATEGIES:
@@ -138,11 +141,6 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
     problems += _check_learning(config)
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
-
-
-def _clock(tech: Technology | None) -> float:
-    """The technology's clock, Hz; any, where it is unknown and only the names of the space are checked."""
-    return tech.frequency_hz if tech is not None else 1.0
 
 
 def check_device(config: StudyConfig) -> list[Problem]:
@@ -154,9 +152,18 @@ def check_device(config: StudyConfig) -> list[Problem]:
     return [] if torch.cuda.is_available() else [Problem("execution.device", "no CUDA device can be used here", "cpu")]
 
 
+def check_machine(config: StudyConfig) -> list[Problem]:
+    """What is wrong with the device, the energy meter, the named grid and what to wait for, here and now."""
+    problems = check_device(config)
+    if config.execution.region is not None:
+        region = config.execution.region
+        _try(problems, lambda: region_intensity(region, where="execution.region"))
+    return problems + problems_of(config.execution) + check_gate(config.execution)
+
+
 def _check_learning(config: StudyConfig) -> list[Problem]:
     """What is wrong with the base model's weights, the task, its data and the device."""
-    problems = check_device(config)
+    problems = check_machine(config)
     known = _try([], lambda: base_spec(config.model)) is not None  # if not, the model space has said so
     base = _try(problems, lambda: open_base(config.model)) if known else None
     if base is None:

@@ -28,7 +28,13 @@ def base_spec(section: ModelSection) -> ClipSpec:
     if path.exists() and section.base not in MODEL_NAMES:
         return _spec_on_disk(path)
     if section.base in MODEL_NAMES:
-        return named_spec(section.base)
+        spec = named_spec(section.base)
+        if isinstance(spec, ClipSpec):
+            return spec
+        what = f"{section.base!r} is of family {spec.family!r}, and a study searches CLIP models"
+        known = ", ".join(name for name in MODEL_NAMES if isinstance(named_spec(name), ClipSpec))
+        hint = "`estimate` and `sweep` know the other families"
+        raise InputError(Problem("model.base", what, allowed=known, hint=hint))
     from catransformers.models.open_clip_base import open_clip_spec  # noqa: PLC0415 - imports torch
 
     return open_clip_spec(section.base)

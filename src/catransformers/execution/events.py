@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
 
 from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
 
@@ -17,6 +19,30 @@ class StudyOpened:
     models: int
     feasible_models: int
     accelerators: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeterChosen:
+    """How the energy of the work is metered here: the meters' names or `off`, and why there is no better one."""
+
+    method: str
+    quality: Literal["measured", "estimated"]
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitStarted:
+    """Nothing begins for now: why, and until when (in the grid's local time)."""
+
+    reason: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WaitEnded:
+    """Work begins, or goes on, after waiting or instead of it: why."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +83,17 @@ class TestFinished:
     evaluation: EvaluationRecord
 
 
-Event = StudyOpened | BaseMeasured | TrialStarted | TrialFinished | TestStarted | TestFinished
+Event = (
+    StudyOpened
+    | MeterChosen
+    | WaitStarted
+    | WaitEnded
+    | BaseMeasured
+    | TrialStarted
+    | TrialFinished
+    | TestStarted
+    | TestFinished
+)
 Listener = Callable[[Event], None]
 
 

@@ -10,6 +10,7 @@ from catransformers.config import StudyConfig
 from catransformers.errors import CatransformersError
 from catransformers.execution.events import Listener, TestFinished, TestStarted
 from catransformers.execution.jobs import Done, Jobs, failed
+from catransformers.execution.ledger import Ledger
 from catransformers.execution.messages import request_of
 from catransformers.search.fronts import derive_front
 from catransformers.search.space_cost import SpaceCost
@@ -44,7 +45,13 @@ def evaluation_of(done: Done, pool: Pool) -> EvaluationRecord:
 
 
 def finish(
-    config: StudyConfig, costs: SpaceCost, directory: StudyDirectory, store: Store, jobs: Jobs, listen: Listener
+    config: StudyConfig,
+    costs: SpaceCost,
+    directory: StudyDirectory,
+    store: Store,
+    jobs: Jobs,
+    ledger: Ledger,
+    listen: Listener,
 ) -> None:
     """Evaluate what has no test accuracy yet: the base model, then the front's models, and the full model if trained.
 
@@ -70,5 +77,5 @@ def finish(
             jobs.start(request, directory.test(subject))
         for done in jobs.wait():
             record = evaluation_of(done, "test")
-            store.add_evaluation(record)
+            store.add_evaluation(record, ledger.records(directory.test(record.subject)))
             listen(TestFinished(record))

@@ -11,13 +11,14 @@ What makes a study come out the same after any number of kills:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from catransformers.config import StudyConfig
-from catransformers.errors import InputError, Problem
-from catransformers.execution.assemble import assemble, check, check_device
+from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.execution.assemble import assemble, check, check_machine
 from catransformers.execution.events import (
     BaseMeasured,
     Listener,
@@ -27,7 +28,10 @@ from catransformers.execution.events import (
     silent,
 )
 from catransformers.execution.finish import StudyFailure, evaluation_of, finish
+from catransformers.execution.gate import FILE as GATE_FILE
+from catransformers.execution.gate import Gate
 from catransformers.execution.jobs import Done, Jobs, failed
+from catransformers.execution.ledger import Ledger
 from catransformers.execution.local import Executor, LocalExecutor
 from catransformers.execution.messages import read_result, request_of
 from catransformers.execution.opening import keep_origin, open_study, origin_of
@@ -51,6 +55,7 @@ def run_study(
     where: str = "",
     listen: Listener = silent,
     executor: Executor | None = None,
+    gate: Gate | None = None,
 ) -> StudyResults:
     """Run a study in the folder `out`, or go on with the one that is there.
 
@@ -60,6 +65,7 @@ def run_study(
         where: what to call the study file in messages.
         listen: told what happens.
         executor: who does the work; processes on this machine by default.
+        gate: waits for a clean grid; by default as the study's `[execution]` says, by the clock of this machine.
 
     Returns:
         The finished study.
@@ -71,9 +77,23 @@ def run_study(
         StudyFailure: if the base model cannot be measured, or `PATIENCE` trials in a row fail.
         KeyboardInterrupt: on Ctrl-C, after the workers were stopped; the same call goes on.
     """
+    with Ledger(config.execution) as ledger:
+        return _run(config, out, where, listen, executor, ledger, gate)
+
+
+def _run(
+    config: StudyConfig,
+    out: Path,
+    where: str,
+    listen: Listener,
+    executor: Executor | None,
+    ledger: Ledger,
+    gate: Gate | None,
+) -> StudyResults:
     directory = StudyDirectory(out)
+    gate = gate or Gate(config.execution, directory.root / GATE_FILE)
     # What makes up a study that is there was checked when it began; the machine may be another one.
-    problems = check_device(config) if directory.config.is_file() else check(config, where)
+    problems = check_machine(config) if directory.config.is_file() else check(config, where)
     if problems:
         raise InputError(problems)
     costs = assemble(config)
@@ -89,16 +109,26 @@ def run_study(
         with Store(directory.database, "create") as store:
             keep_origin(store, origin)
             try:
-                _open(config, costs, directory, store, jobs, listen)
-                _search(config, costs.space, directory, store, jobs, chooser, listen)
-                finish(config, costs, directory, store, jobs, listen)
+                _open(config, costs, directory, store, jobs, ledger, gate, listen)
+                _search(config, costs.space, directory, store, jobs, chooser, ledger, gate, listen)
+                finish(config, costs, directory, store, jobs, ledger, listen)
             finally:
                 jobs.stop()
-            return StudyResults(directory, config, costs, tuple(store.trials()), tuple(store.evaluations()))
+                with suppress(IntegrityError):  # what went wrong before is the news
+                    store.add_energy(ledger.records(ended=True))
+            trials, evaluations, energy = store.trials(), store.evaluations(), store.energy()
+            return StudyResults(directory, config, costs, tuple(trials), tuple(evaluations), tuple(energy))
 
 
 def _open(
-    config: StudyConfig, costs: SpaceCost, directory: StudyDirectory, store: Store, jobs: Jobs, listen: Listener
+    config: StudyConfig,
+    costs: SpaceCost,
+    directory: StudyDirectory,
+    store: Store,
+    jobs: Jobs,
+    ledger: Ledger,
+    gate: Gate,
+    listen: Listener,
 ) -> None:
     """Say what is ahead; measure the base model if that was not done yet."""
     listen(
@@ -110,6 +140,8 @@ def _open(
             accelerators=len(costs.table),
         )
     )
+    listen(ledger.chosen())
+    gate.before_start(bool(store.evaluations()), listen)
     known = [e for e in store.evaluations() if e.subject is None and e.pool == "validation"]
     request = request_of(config, "base", None, {})
     if not known or read_result(directory.base, request) is None:  # trials need the files that lie beside the result
@@ -119,6 +151,7 @@ def _open(
         if not known:
             store.add_evaluation(measured)
             known = [measured]
+        store.add_energy(ledger.records(directory.base))
     listen(BaseMeasured(known[0]))
 
 
@@ -129,6 +162,8 @@ def _search(
     store: Store,
     jobs: Jobs,
     chooser: Strategy,
+    ledger: Ledger,
+    gate: Gate,
     listen: Listener,
 ) -> None:
     """Make the trials that are not there yet, up to `workers` at a time."""
@@ -145,6 +180,10 @@ def _search(
                         break  # every feasible model was tried
                     store.add_proposal(proposal)
                     proposals[ahead] = proposal
+                if gate.closed(listen):
+                    if len(jobs):
+                        break  # what runs is finished and committed first
+                    gate.wait(listen)
                 listen(TrialStarted(proposals[ahead]))
                 jobs.start(request_of(config, "trial", ahead, proposals[ahead].dimensions), directory.trial(ahead))
             ahead += 1
@@ -155,7 +194,7 @@ def _search(
             if number is None:
                 continue
             record = _record(done, space, proposals[number])
-            store.add_trial(record)
+            store.add_trial(record, ledger.records(directory.trial(number)))
             finished[number] = record
             listen(TrialFinished(record, len(finished)))
             failures = failures + 1 if record.status == "failed" else 0

@@ -39,6 +39,7 @@ class Request:
         seed: of everything random.
         device: `cpu` or `cuda`.
         threads: of the worker process.
+        measure: how to meter the energy of the work; the result does not depend on it.
     """
 
     job: Job
@@ -49,11 +50,13 @@ class Request:
     seed: int
     device: str = "cpu"
     threads: int = 1
+    measure: str = "auto"
 
     @property
     def sha256(self) -> str:
-        """What identifies the request."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+        """What identifies the request: all that the result depends on."""
+        content = {name: value for name, value in asdict(self).items() if name != "measure"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
     def model_section(self) -> ModelSection:
@@ -89,7 +92,7 @@ class Request:
 
 
 def request_of(config: StudyConfig, job: Job, subject: int | None, dimensions: Mapping[str, int]) -> Request:
-    """The request for one piece of a study's work; holds only what the result depends on."""
+    """The request for one piece of a study's work; holds what the result depends on, and how to meter the work."""
     return Request(
         job=job,
         subject=subject,
@@ -99,6 +102,7 @@ def request_of(config: StudyConfig, job: Job, subject: int | None, dimensions: M
         seed=config.search.seed,
         device=config.execution.device,
         threads=config.execution.threads_per_worker,
+        measure=config.execution.measure,
     )
 
 

@@ -22,7 +22,7 @@ OURS = {"study.lock"}  # files that an opening that was cut off may have left
 def open_study(config: StudyConfig, directory: StudyDirectory) -> None:
     """Make the folder of a new study, or check that it holds this study; the caller has the lock.
 
-    `search.trials` and `execution.workers` may change; the resolved study file then changes with them.
+    The keys of `StudyConfig.RESUMABLE` may change; the resolved study file then changes with them.
 
     Raises:
         InputError: if the folder holds other files, or a study that differs in any other key, all of them named; or
@@ -88,13 +88,13 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         Problem(
             f"{place}: {key}",
             f"was {_shown(old.get(key))} when the study began, is {_shown(new.get(key))} now",
-            hint=f"only {' and '.join(StudyConfig.RESUMABLE)} may change; {HINT}",
+            hint=f"only {', '.join(StudyConfig.RESUMABLE)} may change; {HINT}",
         )
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE
     ]
     if directory.database.is_file():
-        with Store(directory.database, "write") as store:
+        with Store(directory.database) as store:  # reads only: a study that is refused stays as it is, old schema or not
             finished = len(store.trials())
         if config.search.trials < finished:
             changed.append(

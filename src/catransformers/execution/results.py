@@ -11,11 +11,12 @@ import numpy as np
 from catransformers.config import StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.assemble import assemble
+from catransformers.execution.ledger import uncommitted
 from catransformers.search.fronts import FrontMember, convergence, derive_front
 from catransformers.search.space import FloatArray
 from catransformers.search.space_cost import SpaceCost
 from catransformers.study.directory import StudyDirectory
-from catransformers.study.records import EvaluationRecord, Pool, TrialRecord
+from catransformers.study.records import EnergyRecord, EvaluationRecord, Pool, TrialRecord
 from catransformers.study.store import Store
 
 
@@ -29,6 +30,7 @@ class StudyResults:
         costs: every model on every accelerator.
         trials: the finished trials by number.
         evaluations: the base model's accuracies, and the front's on the test pool.
+        energy: what each attempt at the study's work took.
     """
 
     directory: StudyDirectory
@@ -36,6 +38,7 @@ class StudyResults:
     costs: SpaceCost
     trials: tuple[TrialRecord, ...]
     evaluations: tuple[EvaluationRecord, ...]
+    energy: tuple[EnergyRecord, ...] = ()
 
     @cached_property
     def front(self) -> tuple[FrontMember, ...]:
@@ -71,5 +74,7 @@ def load_study(root: Path) -> StudyResults:
     if problems:
         raise InputError(problems)
     with Store(directory.database) as store:
-        trials, evaluations = tuple(store.trials()), tuple(store.evaluations())
-    return StudyResults(directory, config, assemble(config), trials, evaluations)
+        trials, evaluations = store.trials(), store.evaluations()
+        energy = store.energy()
+    energy += uncommitted(directory, energy)
+    return StudyResults(directory, config, assemble(config), tuple(trials), tuple(evaluations), tuple(energy))

@@ -2,6 +2,7 @@
 
 Does one request and writes `result.json` beside it, last of all and whole. A failure that the trial understands (a
 loss that diverges) is a result; anything else ends the process with a traceback in its log, and the loop records it.
+What the work took is written beside it every few seconds (see `metering`), so that failures and kills count too.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from catransformers.errors import CatransformersError
 from catransformers.execution.messages import Request, Result, read_result
+from catransformers.execution.metering import metered
 
 
 def stop_with_parent() -> None:
@@ -39,12 +41,13 @@ def main(arguments: list[str]) -> int:
     if read_result(folder, request) is not None:
         return 0
     started = time.monotonic()
-    from catransformers.execution.work import do  # noqa: PLC0415 - imports torch, seconds
+    with metered(request, folder):
+        from catransformers.execution.work import do  # noqa: PLC0415 - imports torch, seconds
 
-    try:
-        result = do(request, folder)
-    except CatransformersError as error:
-        result = Result(request.sha256, error=str(error), seconds=time.monotonic() - started)
+        try:
+            result = do(request, folder)
+        except CatransformersError as error:
+            result = Result(request.sha256, error=str(error), seconds=time.monotonic() - started)
     result.write(folder)
     return 0
 

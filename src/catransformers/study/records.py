@@ -11,6 +11,7 @@ from catransformers.errors import IntegrityError
 
 Status = Literal["complete", "failed"]
 Pool = Literal["validation", "test"]
+EnergyJob = Literal["search", "base", "trial", "test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,45 @@ class EvaluationRecord:
             "difference_se": self.difference_se,
         }
         finite(f"{self.pool} evaluation of {self.subject}", {**numbers, **self.metrics})
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyRecord:
+    """What one attempt at a piece of a study's work took from the socket, as far as its meter knows.
+
+    Args:
+        attempt: a name of its own; a later record of the same attempt takes the place of the earlier.
+        job: `search` is the loop itself (costing, choosing), the others are what a worker does.
+        subject: number of the trial; None for the base model and the loop.
+        energy_j: typical value.
+        low_j: least value that the meter's uncertainty allows.
+        high_j: greatest such value.
+        measured_j: how much of `energy_j` was measured, not estimated.
+        quality: of the whole: `measured` only if all of it was.
+        method: the meters.
+        detail: how it came about, in words.
+        seconds: wall time that it covers.
+        ended: whether the attempt came to an end of its own; if not, what followed the last record is not known.
+    """
+
+    attempt: str
+    job: EnergyJob
+    subject: int | None
+    energy_j: float
+    low_j: float
+    high_j: float
+    measured_j: float
+    quality: Literal["measured", "estimated"]
+    method: str
+    detail: str
+    seconds: float
+    ended: bool
+
+    def __post_init__(self) -> None:
+        names = ("energy_j", "low_j", "high_j", "measured_j", "seconds")
+        finite(f"energy of {self.job} {self.subject}", {name: getattr(self, name) for name in names})
+        if not 0 <= self.low_j <= self.energy_j <= self.high_j or not 0 <= self.measured_j <= self.energy_j:
+            raise IntegrityError(f"energy of {self.job} {self.subject}: not 0 ≤ low ≤ typical ≤ high")
 
 
 def finite(what: str, numbers: Mapping[str, float | None]) -> None:

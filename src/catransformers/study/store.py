@@ -2,20 +2,21 @@
 
 Write-ahead log with `synchronous = FULL`: a commit returns when it is on disk, and readers (a report, a status) see
 the last commit while a search writes. The schema has a version (`user_version`); older files are brought up step by
-step when opened, newer ones are refused.
+step when opened for writing, and in a copy in memory when they are only read; newer ones are refused.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from catransformers.errors import IntegrityError
-from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
+from catransformers.study.records import EnergyRecord, EvaluationRecord, ProposalRecord, TrialRecord
 
 #: One script a schema version, in order; a file of version k still needs those from k on. Never edit, only append.
 MIGRATIONS = (
@@ -52,9 +53,25 @@ MIGRATIONS = (
         PRIMARY KEY (subject, pool)
     ) STRICT;
     """,
+    """
+    CREATE TABLE energy (
+        attempt TEXT PRIMARY KEY,
+        job TEXT NOT NULL CHECK (job IN ('search', 'base', 'trial', 'test')),
+        subject INTEGER NOT NULL CHECK (subject >= -1),
+        energy_j REAL NOT NULL CHECK (energy_j >= 0),
+        low_j REAL NOT NULL,
+        high_j REAL NOT NULL,
+        measured_j REAL NOT NULL,
+        quality TEXT NOT NULL CHECK (quality IN ('measured', 'estimated')),
+        method TEXT NOT NULL,
+        detail TEXT NOT NULL,
+        seconds REAL NOT NULL,
+        ended INTEGER NOT NULL CHECK (ended IN (0, 1))
+    ) STRICT;
+    """,
 )
 
-BASE = -1  # the base model's `subject` in the table of evaluations
+BASE = -1  # the base model's `subject` in the tables of evaluations and of energy, and the loop's
 BUSY_TIMEOUT_S = 30.0
 
 
@@ -77,12 +94,12 @@ class Store:
             # Transactions are explicit: `isolation_level=None` leaves them to us.
             self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
             self._connection.execute("PRAGMA foreign_keys = ON")
-            if mode == "read":
-                self._connection.execute("PRAGMA query_only = ON")
-            else:
+            if mode != "read":
                 self._connection.execute("PRAGMA journal_mode = WAL")
                 self._connection.execute("PRAGMA synchronous = FULL")
             self._migrate(write=mode != "read")
+            if mode == "read":
+                self._connection.execute("PRAGMA query_only = ON")
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{path}: cannot be used as a study: {error}") from error
 
@@ -95,8 +112,10 @@ class Store:
             )
         if version == len(MIGRATIONS):
             return
-        if not write:
-            raise IntegrityError(f"{self.path}: has the older schema version {version}; resume the study to update it")
+        if not write:  # a reader may not, and need not, touch the file
+            file, self._connection = self._connection, sqlite3.connect(":memory:", isolation_level=None)
+            file.backup(self._connection)
+            file.close()
         steps = "".join(MIGRATIONS[version:])
         self._connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {len(MIGRATIONS)}; COMMIT;")
 
@@ -118,8 +137,7 @@ class Store:
         Raises:
             IntegrityError: if one of the names has a value already.
         """
-        with self._connection:
-            self._connection.execute("BEGIN")
+        with self._transaction():
             for name, value in values.items():
                 self._write("INSERT INTO origin (name, value) VALUES (?, ?)", (name, value))
 
@@ -138,47 +156,77 @@ class Store:
             (record.number, _text(record.dimensions), record.origin, _text(record.reason)),
         )
 
-    def add_trial(self, record: TrialRecord) -> None:
-        """Commit what came of a trial.
+    def add_trial(self, record: TrialRecord, energy: Iterable[EnergyRecord] = ()) -> None:
+        """Commit what came of a trial, and with it the energy of all attempts at it.
 
         Raises:
-            IntegrityError: if the trial is there already or was never proposed.
+            IntegrityError: if the trial is there already or was never proposed; nothing is stored then.
         """
-        self._write(
-            "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                record.number,
-                record.status,
-                record.accuracy,
-                record.accuracy_se,
-                _text(record.metrics),
-                record.parameters,
-                record.macs,
-                record.seconds,
-                record.error,
-            ),
-        )
+        with self._transaction():
+            self._write(
+                "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.number,
+                    record.status,
+                    record.accuracy,
+                    record.accuracy_se,
+                    _text(record.metrics),
+                    record.parameters,
+                    record.macs,
+                    record.seconds,
+                    record.error,
+                ),
+            )
+            self._put_energy(energy)
 
-    def add_evaluation(self, record: EvaluationRecord) -> None:
-        """Commit an evaluation beside the trials'.
+    def add_evaluation(self, record: EvaluationRecord, energy: Iterable[EnergyRecord] = ()) -> None:
+        """Commit an evaluation beside the trials', and with it the energy of all attempts at it.
 
         Raises:
-            IntegrityError: if this model was evaluated on this pool before.
+            IntegrityError: if this model was evaluated on this pool before; nothing is stored then.
         """
-        self._write(
-            "INSERT INTO evaluations (subject, pool, accuracy, standard_error, difference, difference_se, metrics) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (
-                BASE if record.subject is None else record.subject,
-                record.pool,
-                record.accuracy,
-                record.standard_error,
-                record.difference,
-                record.difference_se,
-                _text(record.metrics),
-            ),
-        )
+        with self._transaction():
+            self._write(
+                "INSERT INTO evaluations (subject, pool, accuracy, standard_error, difference, difference_se, metrics) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    BASE if record.subject is None else record.subject,
+                    record.pool,
+                    record.accuracy,
+                    record.standard_error,
+                    record.difference,
+                    record.difference_se,
+                    _text(record.metrics),
+                ),
+            )
+            self._put_energy(energy)
+
+    def add_energy(self, records: Iterable[EnergyRecord]) -> None:
+        """Commit energy records; one of an attempt that is there already takes its place."""
+        with self._transaction():
+            self._put_energy(records)
+
+    def _put_energy(self, records: Iterable[EnergyRecord]) -> None:
+        for record in records:
+            self._write(
+                "INSERT OR REPLACE INTO energy (attempt, job, subject, energy_j, low_j, high_j, measured_j, quality, "
+                "method, detail, seconds, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    record.attempt,
+                    record.job,
+                    BASE if record.subject is None else record.subject,
+                    record.energy_j,
+                    record.low_j,
+                    record.high_j,
+                    record.measured_j,
+                    record.quality,
+                    record.method,
+                    record.detail,
+                    record.seconds,
+                    int(record.ended),
+                ),
+            )
 
     def proposals(self) -> list[ProposalRecord]:
         """All proposals by number, of finished trials and others."""
@@ -235,9 +283,43 @@ class Store:
             for subject, pool, accuracy, error_bar, difference, difference_se, metrics in rows
         ]
 
+    def energy(self) -> list[EnergyRecord]:
+        """All energy records, the loop's and the base model's first."""
+        rows = self._read(
+            "SELECT attempt, job, subject, energy_j, low_j, high_j, measured_j, quality, method, detail, seconds, "
+            "ended FROM energy ORDER BY subject, job, attempt"
+        )
+        return [
+            EnergyRecord(
+                attempt=attempt,
+                job=job,
+                subject=None if subject == BASE else subject,
+                energy_j=typical,
+                low_j=low,
+                high_j=high,
+                measured_j=measured,
+                quality=quality,
+                method=method,
+                detail=detail,
+                seconds=seconds,
+                ended=bool(ended),
+            )
+            for attempt, job, subject, typical, low, high, measured, quality, method, detail, seconds, ended in rows
+        ]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All of what is written inside is committed, or nothing."""
+        try:
+            with self._connection:
+                self._connection.execute("BEGIN")
+                yield
+        except sqlite3.DatabaseError as error:
+            raise IntegrityError(f"{self.path}: not stored: {error}") from error
+
     def _write(self, statement: str, values: tuple[object, ...]) -> None:
         try:
-            self._connection.execute(statement, values)  # one statement is one transaction
+            self._connection.execute(statement, values)  # outside a transaction a statement is one of its own
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{self.path}: not stored: {error}") from error
 

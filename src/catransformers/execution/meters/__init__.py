@@ -1,0 +1,1 @@
+"""Energy meters: one small file each, chosen by `[execution] measure` (see `choose`)."""
