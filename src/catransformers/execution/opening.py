@@ -94,7 +94,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE
     ]
     if directory.database.is_file():
-        with Store(directory.database) as store:  # reads only: a study that is refused stays as it is, old schema or not
+        with Store(directory.database) as store:  # reads only: a study that is refused stays as it is
             finished = len(store.trials())
         if config.search.trials < finished:
             changed.append(
