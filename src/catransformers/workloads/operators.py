@@ -189,6 +189,8 @@ class Workload:
         ]
         if problems:
             raise InputError(problems)
+        if all(bits is None or all(getattr(op, name) == bits for op in self.operators) for name, bits in given.items()):
+            return self
         changed = tuple(
             _at_bits(op, weight_bits, activation_bits)
             if op.name in operators or f"{op.component}.{op.name}" in operators
