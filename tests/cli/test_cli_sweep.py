@@ -256,3 +256,19 @@ def test_the_page_has_commands_of_every_kind() -> None:
     text = "\n".join(documented())
     for option in ("--explain", "--roofline", "--out", "--values", "--max-"):
         assert option in text
+
+
+def test_precision_is_an_option_of_both(capsys):
+    code, out, _ = run(capsys, "estimate", "--model", "embedded", *HARDWARE, "--weight-bits", "4", "--json")
+    narrow = json.loads(out)
+    assert (code, narrow["weight_bits"], narrow["activation_bits"]) == (0, 4, 8)
+    code, out, _ = run(capsys, "estimate", "--model", "embedded", *HARDWARE, "--json")
+    assert narrow["needed_bytes"] < json.loads(out)["needed_bytes"]
+    code, _, err = run(capsys, "estimate", "--model", "bert-bse", "--hardware", "cores=1", "--weight-bits", "1")
+    assert code == 2
+    assert "did you mean 'bert-base'" in err
+    assert "weight_bits: 1 is no width" in err
+    assert "missing pe_x" in err
+    code, _, err = run(capsys, "sweep", *SMALL, "--activation-bits", "64")
+    assert code == 2
+    assert "activation_bits: 64 is no width" in err

@@ -80,12 +80,14 @@ def estimate(
     from catransformers.explain import explain  # noqa: PLC0415
     from catransformers.hardware.accelerator import Accelerator  # noqa: PLC0415
     from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
+    from catransformers.workloads.operators import Workload  # noqa: PLC0415
 
     collect = Collector()
     spec = collect(read_model, model, settings)
     machine = collect(Accelerator.parse, hardware)
     tech = collect(read_technology, technology)
     situation = collect(design.read_scenario, scenario)
+    collect(Workload("", (), 0, 0).with_bits, weight_bits, activation_bits)
     collect(_check_picture, picture)
     collect.finish()
     assert spec and machine and tech and situation  # noqa: S101 - finish() has raised otherwise
