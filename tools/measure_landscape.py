@@ -5,7 +5,7 @@ least, (a middle) and the greatest value of each dimension: 3 × 2 × 3 × 2 for
 models. Each is pruned, fine-tuned with the demo's proxy (100 steps, the base as teacher) and evaluated on the
 validation pool, as a trial would be. Hours on two cores; resumable: what is in the file is not run again.
 
-    .venv/bin/python tools/measure_landscape.py --jobs 2      # goes on where benchmarks/data/embedded_landscape.csv ends
+    .venv/bin/python tools/measure_landscape.py --jobs 2      # goes on where the file in benchmarks/data ends
 """
 
 from __future__ import annotations
