@@ -151,7 +151,7 @@ def test_watttime_is_marginal_and_converted(server, forecasts):
 def test_watttime_in_another_unit_is_refused(server, forecasts):
     server.says("/login", {"token": BEARER})
     server.says("/v3/forecast", watttime([1000], units="moer_percentile"))
-    with pytest.raises(SourceError, match="'moer_percentile', not in lbs_co2_per_mwh"):
+    with pytest.raises(SourceError, match="its answer is not in lbs_co2_per_mwh"):
         fetch(forecasts, "watttime", "CAISO_NORTH")
 
 
