@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from catransformers.errors import InputError
 from catransformers.workloads import families, llama
+from catransformers.workloads.llama import RopeScaling
 from catransformers.workloads.operators import Gemm, VectorOp, Workload
 from catransformers.workloads.spec import LlamaSpec
+from catransformers.workloads.zoo import named_spec
 
 SMALL = LlamaSpec(
     layers=3,
@@ -46,6 +50,7 @@ def test_the_decode_is_the_sum_of_its_steps(lengths: tuple[int, int]) -> None:
     assert llama.decode(spec).macs == sum(step_macs(spec, p + t) for t in range(1, g + 1))
 
 
+@settings(deadline=None)
 @given(LENGTHS)
 def test_values_of_the_decode_are_those_of_its_steps(lengths: tuple[int, int]) -> None:
     p, g = lengths
@@ -133,3 +138,96 @@ def test_a_tied_output_reads_the_table_but_stores_nothing() -> None:
     assert (head.k, head.n, head.weights, head.stored) == (24, 50, True, 0)
     assert llama.parameters(SMALL) - llama.parameters(tied) == 24 * 50
     assert llama.workload(tied).macs == llama.workload(SMALL).macs
+
+
+def test_biases_add_their_parameters_and_no_products() -> None:
+    biased = replace(SMALL, qkv_bias=True)
+    assert llama.parameters(biased) - llama.parameters(SMALL) == 3 * (6 * 5 + 2 * 2 * 5)
+    assert llama.workload(biased).macs == llama.workload(SMALL).macs
+    for spec in (SMALL, biased):
+        work = llama.workload(spec)
+        assert work.weight_bytes == llama.parameters(spec) == sum(op.stored for op in work)
+    gemms = {op.name: op.bias for op in llama.prefill(biased) if isinstance(op, Gemm)}
+    assert {name for name, bias in gemms.items() if bias} == {"query", "key_value"}
+
+
+def test_qwen2_has_the_parameters_it_is_known_for() -> None:
+    """Qwen2-0.5B: 494,032,768 parameters (the model's page), its dimensions from arXiv 2407.10671, table 1."""
+    qwen = replace(
+        SMALL,
+        layers=24,
+        ffn_dim=4864,
+        embed_dim=896,
+        heads=14,
+        kv_heads=2,
+        head_dim=64,
+        vocab_size=151936,
+        tied_embeddings=True,
+        qkv_bias=True,
+    )
+    assert llama.parameters(qwen) == 494_032_768
+
+
+STRETCHED = replace(SMALL, qkv_bias=True, norm_eps=1e-6, rope_theta=1e6, rope_scaling=RopeScaling(8.0, 1.0, 4.0, 64))
+
+
+def test_plain_forms_of_before_are_read_with_the_defaults() -> None:
+    data = SMALL.to_dict()
+    old = {k: v for k, v in data.items() if k not in ("qkv_bias", "norm_eps", "rope_theta", "rope_scaling")}
+    assert len(data) - len(old) == 4
+    assert LlamaSpec.from_dict(old) == SMALL
+    assert LlamaSpec.from_dict(STRETCHED.to_dict()) == STRETCHED
+    assert STRETCHED.with_dimensions({"kv_heads": 1, "layers": 2}).rope_scaling == STRETCHED.rope_scaling
+    whole = LlamaSpec.from_dict(STRETCHED.to_dict() | {"rope_theta": 1_000_000})
+    assert isinstance(whole.rope_theta, float)
+    assert whole == STRETCHED
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"qkv_bias": 1}, "qkv_bias: 1 is neither true nor false"),
+        ({"norm_eps": 0}, "norm_eps: 0 is not a number above 0"),
+        ({"norm_eps": True}, "norm_eps: True is not a number"),
+        ({"rope_theta": float("inf")}, "rope_theta: inf is not a number"),
+        ({"rope_theta": "10000"}, "rope_theta: '10000' is not a number"),
+        ({"rope_scaling": 8}, "rope_scaling: 8 is not a table"),
+        ({"rope_scaling": {"factor": 0.5}}, "rope_scaling.original_max: missing"),
+        ({"rope_scaling.factor": 0.5}, "rope_scaling.factor: 0.5 would shrink; allowed: numbers from 1"),
+        ({"rope_scaling.high_freq_factor": 1.0}, "high_freq_factor: 1.0 leaves no ramp"),
+        ({"rope_scaling.original_max": 0}, "rope_scaling.original_max: 0 is not a size"),
+        ({"rope_scaling.faktor": 8}, "did you mean 'factor'?"),
+    ],
+)
+def test_impossible_rotary_embeddings_and_norms_are_told(change: dict[str, Any], message: str) -> None:
+    data: dict[str, Any] = STRETCHED.to_dict()
+    for key, value in change.items():
+        table, _, inner = key.rpartition(".")
+        (data[table] if table else data)[inner] = value
+    with pytest.raises(InputError) as caught:
+        LlamaSpec.from_dict(data)
+    assert message in str(caught.value)
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    data = STRETCHED.to_dict() | {"norm_eps": -1.0, "layers": 0, "rope_scaling": {"factor": "8"}, "qkv_bias": None}
+    with pytest.raises(InputError) as caught:
+        LlamaSpec.from_dict(data)
+    where = [problem.where.removeprefix("model spec: ") for problem in caught.value.problems]
+    missing = [f"rope_scaling.{name}" for name in ("original_max", "low_freq_factor", "high_freq_factor")]
+    assert sorted(where) == sorted(["norm_eps", "layers", "qkv_bias", "rope_scaling.factor", *missing])
+
+
+def test_the_named_models_turn_as_published() -> None:
+    """Of the configurations published with the weights: rope_theta, rope_scaling."""
+    for name, theta, factor in (
+        ("Llama-2-7B", 1e4, None),
+        ("TinyLlama-1.1B", 1e4, None),
+        ("Llama-3.1-8B", 5e5, 8.0),
+        ("Llama-3.2-1B", 5e5, 32.0),
+        ("Llama-3.2-3B", 5e5, 32.0),
+    ):
+        spec = named_spec(name)
+        assert isinstance(spec, LlamaSpec)
+        assert (spec.rope_theta, spec.norm_eps, spec.qkv_bias) == (theta, 1e-5, False)
+        assert spec.rope_scaling == (None if factor is None else RopeScaling(factor, 1.0, 4.0, 8192))

@@ -3,14 +3,19 @@
 Post-norm blocks as in `blocks`; around them the sum of token, position and token-type embeddings with its norm, the
 pooler (a dense layer and tanh on the first token) and the classifier. Every text fills its `tokens`: no padding.
 
-Source: Devlin et al., *BERT*, NAACL 2019 (arXiv 1810.04805).
+What its descendants change, and no count of parameters or operators: DistilBERT's pooler ends in a ReLU; RoBERTa's
+first token has position 2, so that two rows of its table of positions serve no token.
+
+Sources: Devlin et al., *BERT*, NAACL 2019 (arXiv 1810.04805); Liu et al., *RoBERTa*, 2019 (arXiv 1907.11692); Sanh et
+al., *DistilBERT*, 2019 (arXiv 1910.01108); the published configurations and classes of Hugging Face transformers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from math import isfinite
+from typing import Any, Literal, get_args
 
 from catransformers.errors import Problem
 from catransformers.workloads.blocks import (
@@ -36,6 +41,11 @@ from catransformers.workloads.operators import Operator, Part, VectorOp, Workloa
 
 COMPONENT = "text"
 
+#: Between the FFN's two layers. `gelu_tanh` is GELU by its tanh formula.
+BertActivation = Literal["gelu", "gelu_tanh", "relu"]
+#: After the pooler's dense layer: `tanh` in BERT and RoBERTa, `relu` in DistilBERT.
+PoolerActivation = Literal["tanh", "relu"]
+
 
 @dataclass(frozen=True, slots=True)
 class BertSpec:
@@ -44,11 +54,15 @@ class BertSpec:
     Args:
         encoder: the encoder; its `tokens` are the length of the texts it is used on (usage, not architecture).
         vocab_size: rows of the token table.
-        positions: rows of the table of positions: the longest text.
+        positions: rows of the table of positions: the longest text and what `position_offset` leaves unused.
         token_types: rows of the table of token types (2 in BERT, 0 for none, as in DistilBERT).
         pooler: whether the first token goes through a dense layer of its own (BERT's pooler, DistilBERT's
             `pre_classifier`).
         classes: outputs of the classifier; 0 for none.
+        norm_eps: added to the variance in every LayerNorm (BERT 1e-12, RoBERTa 1e-5).
+        position_offset: row of the table of positions that a text's first token takes (RoBERTa: 2).
+        activation: between the FFN's two layers.
+        pooler_activation: after the pooler's dense layer.
     """
 
     encoder: EncoderSpec
@@ -57,15 +71,24 @@ class BertSpec:
     token_types: int = 2
     pooler: bool = True
     classes: int = 2
+    norm_eps: float = 1e-12
+    position_offset: int = 0
+    activation: BertActivation = "gelu"
+    pooler_activation: PoolerActivation = "tanh"
 
     family = "bert"
+
+    @property
+    def max_tokens(self) -> int:
+        """The longest text that the table of positions admits."""
+        return self.positions - self.position_offset
 
     def dimensions(self) -> dict[str, int]:
         """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
         return encoder_dimensions(self.encoder)
 
     def usage(self) -> dict[str, int]:
-        """What else `with_dimensions` may set: the length of a text, 1 … `positions`."""
+        """What else `with_dimensions` may set: the length of a text, 1 … `max_tokens`."""
         return {"tokens": self.encoder.tokens}
 
     def with_dimensions(self, values: Mapping[str, int]) -> BertSpec:
@@ -73,9 +96,9 @@ class BertSpec:
 
         Raises:
             InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for
-                `tokens` outside 1 … `positions`; all at once.
+                `tokens` outside 1 … `max_tokens`; all at once.
         """
-        finish(check_dimensions(self.dimensions(), values, {"tokens": (1, self.positions)}))
+        finish(check_dimensions(self.dimensions(), values, {"tokens": (1, self.max_tokens)}))
         return replace(self, encoder=replace(self.encoder, **values))
 
     def to_dict(self) -> dict[str, object]:
@@ -84,7 +107,7 @@ class BertSpec:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BertSpec:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; what later versions added may be missing and has its default then.
 
         Raises:
             InputError: for every missing, unknown or impossible key, and for texts longer than the table of positions.
@@ -97,19 +120,32 @@ class BertSpec:
             "token_types": 0,
             "pooler": bool,
             "classes": 0,
+            "position_offset": 0,
+            "activation": get_args(BertActivation),
+            "pooler_activation": get_args(PoolerActivation),
         }
-        problems = read_keys(data, rules, where, ("encoder",))
-        if isinstance(data, Mapping) and "encoder" in data:
-            problems += read_keys(data["encoder"], sizes_of(EncoderSpec), f"{where}encoder.")
+        if isinstance(data, Mapping):
+            data = {f.name: f.default for f in fields(cls) if f.name in _LATER} | dict(data)
+        problems = read_keys(data, rules, where, ("encoder", "norm_eps"))
+        if isinstance(data, Mapping):
+            eps = data["norm_eps"]
+            if type(eps) not in (int, float) or not isfinite(eps) or eps < 0:
+                problems.append(Problem(f"{where}norm_eps", f"{eps!r} is out of range", "numbers from 0"))
+            if "encoder" in data:
+                problems += read_keys(data["encoder"], sizes_of(EncoderSpec), f"{where}encoder.")
         finish(problems)
         spec = cls(
             **{key: value for key, value in data.items() if key != "family"}
             | {"encoder": EncoderSpec(**data["encoder"])}
         )
-        if spec.encoder.tokens > spec.positions:
+        if spec.encoder.tokens > spec.max_tokens:
             what = f"{spec.encoder.tokens} tokens are more than there are positions"
-            finish([Problem(f"{where}encoder.tokens", what, f"1 to {spec.positions}")])
+            finish([Problem(f"{where}encoder.tokens", what, f"1 to {spec.max_tokens}")])
         return spec
+
+
+#: Keys that the first specs did not have.
+_LATER = ("norm_eps", "position_offset", "activation", "pooler_activation")
 
 
 def parameters(spec: BertSpec) -> int:

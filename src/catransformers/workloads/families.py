@@ -27,7 +27,7 @@ class Family:
     parameters: Callable[[Any], int]
 
 
-FAMILIES: Mapping[str, Family] = {
+FAMILIES: dict[str, Family] = {
     ClipSpec.family: Family(ClipSpec.from_dict, clip.parts, clip.parameters),
     VitSpec.family: Family(VitSpec.from_dict, lambda spec, _: vit.parts(spec), vit.parameters),
     BertSpec.family: Family(BertSpec.from_dict, lambda spec, _: bert.parts(spec), bert.parameters),

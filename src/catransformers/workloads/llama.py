@@ -1,5 +1,7 @@
 """Llama, a decoder with grouped-query attention and a gated FFN: its spec and its closed form.
 
+Mistral and Qwen2 are the same architecture: the first as it is, the second with biases on queries, keys and values.
+
 An inference is a *prefill*, which reads p prompt tokens at once and gives the first new token, and a *decode* of g
 steps, each of which reads one token beside a cache of p + 1, …, p + g keys and values. Both read the same weights, the
 decode once a step. What is counted:
@@ -14,13 +16,15 @@ decode once a step. What is counted:
   Face's `logits_to_keep=1`).
 
 Sources: Touvron et al., *Llama 2*, 2023 (arXiv 2307.09288); Grattafiori et al., *The Llama 3 Herd of Models*, 2024
-(arXiv 2407.21783); Ainslie et al., *GQA*, EMNLP 2023 (arXiv 2305.13245).
+(arXiv 2407.21783); Ainslie et al., *GQA*, EMNLP 2023 (arXiv 2305.13245); Jiang et al., *Mistral 7B*, 2023 (arXiv
+2310.06825); Yang et al., *Qwen2 Technical Report*, 2024 (arXiv 2407.10671).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from math import isfinite
 from typing import Any
 
 from catransformers.errors import Problem
@@ -30,6 +34,27 @@ from catransformers.workloads.operators import Gemm, Operator, Part, VectorOp, W
 
 #: Into how many lengths of the cache the steps of a decode are put at most.
 BUCKETS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RopeScaling:
+    """How Llama 3.1 stretches its rotary embeddings to longer texts than it was first trained on.
+
+    Args:
+        factor: by how much the slow frequencies are divided; from 1.
+        low_freq_factor: waves longer than `original_max` ÷ this are stretched whole; above 0.
+        high_freq_factor: waves shorter than `original_max` ÷ this are left alone, and there is a ramp between the two;
+            above `low_freq_factor`.
+        original_max: tokens of the first training.
+
+    Reference:
+        Grattafiori et al., 2024 (arXiv 2407.21783), section 3.4.2, and Meta's reference implementation of Llama 3.1.
+    """
+
+    factor: float
+    low_freq_factor: float
+    high_freq_factor: float
+    original_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +76,10 @@ class LlamaSpec:
         max_tokens: the longest sequence, prompt and new tokens together.
         prompt_tokens: tokens p that the prefill reads (usage, not architecture).
         new_tokens: steps g of the decode; each feeds one token and gives the next one (usage; 0 for a prefill alone).
+        qkv_bias: whether queries, keys and values have biases (Qwen2).
+        norm_eps: what RMSNorm adds to the mean square.
+        rope_theta: base of the rotary embeddings' frequencies.
+        rope_scaling: how they are stretched, or None.
     """
 
     layers: int
@@ -64,6 +93,10 @@ class LlamaSpec:
     max_tokens: int
     prompt_tokens: int
     new_tokens: int
+    qkv_bias: bool = False
+    norm_eps: float = 1e-5
+    rope_theta: float = 10_000.0
+    rope_scaling: RopeScaling | None = None
 
     family = "llama"
 
@@ -115,22 +148,34 @@ class LlamaSpec:
 
     def to_dict(self) -> dict[str, object]:
         """Plain data that `from_dict` reads back; the `model` object of `--json`."""
-        return {"family": self.family} | plain(self)
+        scaling = None if self.rope_scaling is None else asdict(self.rope_scaling)
+        return {"family": self.family} | plain(self) | {"rope_scaling": scaling}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LlamaSpec:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; a field that has a default may be left out.
 
         Raises:
             InputError: for every missing, unknown or impossible key, for heads that are no multiple of `kv_heads`, and
                 for more tokens than the model admits.
         """
         where = "model spec: "
-        rules: dict[str, Rule] = dict.fromkeys(cls.__slots__, 1)
-        rules |= {"tied_embeddings": bool, "new_tokens": 0, "family": (cls.family,)}
-        problems = read_keys(data, rules, where)
+        others = ("norm_eps", "rope_theta", "rope_scaling")
+        rules: dict[str, Rule] = {name: 1 for name in cls.__slots__ if name not in others}
+        rules |= {"tied_embeddings": bool, "new_tokens": 0, "qkv_bias": bool, "family": (cls.family,)}
+        if isinstance(data, Mapping):
+            data = {f.name: f.default for f in fields(cls) if f.default is not MISSING} | dict(data)
+        problems = read_keys(data, rules, where, others)
+        if isinstance(data, Mapping):
+            problems += [p for name in others[:2] for p in check_number(data[name], where + name)]
+            if data["rope_scaling"] is not None:
+                problems += check_rope_scaling(data["rope_scaling"], f"{where}rope_scaling.")
         finish(problems)
-        spec = cls(**{key: value for key, value in data.items() if key != "family"})
+        values = {key: value for key, value in data.items() if key != "family"}
+        values |= {name: float(values[name]) for name in others[:2]}
+        if values["rope_scaling"] is not None:
+            values["rope_scaling"] = rope_scaling(values["rope_scaling"])
+        spec = cls(**values)
         if spec.heads % spec.kv_heads:
             problems.append(
                 Problem(f"{where}heads", f"{spec.heads} are not whole groups", f"multiples of {spec.kv_heads}")
@@ -139,10 +184,49 @@ class LlamaSpec:
         return spec
 
 
+def check_number(value: object, where: str) -> list[Problem]:
+    """The mistake, if any, in what should be a finite number above 0."""
+    if type(value) in (int, float) and isfinite(value) and value > 0:  # type: ignore[arg-type, operator] # a number
+        return []
+    return [Problem(where, f"{value!r} is not a number above 0")]
+
+
+def check_rope_scaling(data: object, where: str, original_max: str = "original_max") -> list[Problem]:
+    """The mistakes in a table that describes a `RopeScaling`.
+
+    Args:
+        data: the table.
+        where: what to call it in a message, ending in what goes before a key.
+        original_max: the key of the field of that name.
+    """
+    numbers = ("factor", "low_freq_factor", "high_freq_factor")
+    problems = read_keys(data, {original_max: 1}, where, numbers)
+    if not isinstance(data, Mapping):
+        return problems
+    problems += [p for name in numbers if name in data for p in check_number(data[name], where + name)]
+    if not problems and data["factor"] < 1:
+        problems.append(Problem(f"{where}factor", f"{data['factor']} would shrink", "numbers from 1"))
+    if not problems and data["high_freq_factor"] <= data["low_freq_factor"]:
+        problems.append(
+            Problem(
+                f"{where}high_freq_factor",
+                f"{data['high_freq_factor']} leaves no ramp",
+                f"numbers above low_freq_factor, {data['low_freq_factor']}",
+            )
+        )
+    return problems
+
+
+def rope_scaling(data: Mapping[str, Any], original_max: str = "original_max") -> RopeScaling:
+    """The `RopeScaling` of a table without mistakes (`check_rope_scaling`)."""
+    factor, low, high = (float(data[name]) for name in ("factor", "low_freq_factor", "high_freq_factor"))
+    return RopeScaling(factor, low, high, data[original_max])
+
+
 def layer_parameters(spec: LlamaSpec) -> int:
-    """Parameters of one block: Q, K, V and output projections, gate, up and down, two RMSNorms; no biases."""
+    """Parameters of one block: Q, K, V and output projections, gate, up and down, two RMSNorms; biases on Q, K, V."""
     d, a, kv, f = spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
-    return 2 * d * a + 2 * d * kv + 3 * d * f + 2 * d
+    return 2 * d * a + 2 * d * kv + spec.qkv_bias * (a + 2 * kv) + 3 * d * f + 2 * d
 
 
 def parameters(spec: LlamaSpec) -> int:
@@ -179,7 +263,7 @@ def _layer(spec: LlamaSpec, component: str, tokens: int, lengths: list[tuple[int
     """One block on `tokens` tokens at once, run for each (length of the cache, steps) pair of `lengths`."""
     t, d, a, kv, f = tokens, spec.embed_dim, spec.attention_dim, spec.kv_dim, spec.ffn_dim
     decoding = tokens == 1 and lengths[-1][0] > 1
-    heads, rows, e = spec.kv_heads, spec.group_size * tokens, spec.head_dim
+    heads, rows, e, biased = spec.kv_heads, spec.group_size * tokens, spec.head_dim, spec.qkv_bias
     runs = sum(steps for _, steps in lengths)
     attention: list[Operator] = []
     for length, steps in lengths:
@@ -190,8 +274,8 @@ def _layer(spec: LlamaSpec, component: str, tokens: int, lengths: list[tuple[int
         ]
     operators: tuple[Operator, ...] = (
         _norm("attention_norm", component, t, d, runs),
-        linear("query", component, t, d, a, runs),
-        replace(linear("key_value", component, t, d, kv, 2 * runs, copies=2, parallel=2), caches=True),
+        linear("query", component, t, d, a, runs, bias=biased),
+        replace(linear("key_value", component, t, d, kv, 2 * runs, copies=2, bias=biased, parallel=2), caches=True),
         VectorOp("rotary", component, "rotary", t, a + kv, runs),
         *attention,
         linear("out_proj", component, t, a, d, runs),

@@ -1,7 +1,7 @@
 """A vision transformer that classifies images: its spec and its closed form.
 
 Pre-norm blocks as in `blocks`; around them the patch embedding (a product), class token and positions, the last norm of
-the one pooled row that the classifier needs, and the classifier.
+the one pooled row that the classifier needs (or of all patches where it goes before their mean), and the classifier.
 
 Source: Dosovitskiy et al., *An Image is Worth 16×16 Words*, ICLR 2021 (arXiv 2010.11929).
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import Any, Literal, get_args
 
 from catransformers.errors import Problem
@@ -35,7 +36,8 @@ from catransformers.workloads.operators import Operator, Part, VectorOp, Workloa
 
 COMPONENT = "vision"
 
-Pooling = Literal["class", "mean"]
+Pooling = Literal["class", "mean", "normed_mean"]
+VitActivation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +48,18 @@ class VitSpec:
         encoder: the encoder; its `tokens` are (image_size ÷ patch_size)² patches and the class token, if there is one.
         classes: outputs of the classifier; 0 for none (the pooled features are the result).
         class_token: whether a learnt token goes before the patches.
-        pooling: what the classifier sees: the class token or the mean of the patches, then normalised.
+        pooling: what the classifier sees: the class token or the mean of the patches, then normalised; or
+            `normed_mean`, the mean of the normalised patches (SigLIP's encoders without attention pooling).
+        norm_eps: what LayerNorm adds to the variance. It changes no count, no more than the activation does.
+        activation: of the FFN: GELU, its approximation by tanh, or x·σ(1.702x).
     """
 
     encoder: VisionSpec
     classes: int
     class_token: bool = True
     pooling: Pooling = "class"
+    norm_eps: float = 1e-6
+    activation: VitActivation = "gelu"
 
     family = "vit"
 
@@ -86,25 +93,33 @@ class VitSpec:
             "classes": self.classes,
             "class_token": self.class_token,
             "pooling": self.pooling,
+            "norm_eps": self.norm_eps,
+            "activation": self.activation,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VitSpec:
-        """The inverse of `to_dict`.
+        """The inverse of `to_dict`; `norm_eps` and `activation` may be missing, as older versions wrote it.
 
         Raises:
             InputError: for every missing, unknown or impossible key, and if image, patches and tokens disagree.
         """
         where = "model spec: "
+        if isinstance(data, Mapping):
+            data = {"norm_eps": 1e-6, "activation": "gelu", **data}
         rules: dict[str, Rule] = {
             "family": (cls.family,),
             "classes": 0,
             "class_token": bool,
             "pooling": get_args(Pooling),
+            "activation": get_args(VitActivation),
         }
-        problems = read_keys(data, rules, where, ("encoder",))
+        problems = read_keys(data, rules, where, ("encoder", "norm_eps"))
         if isinstance(data, Mapping) and "encoder" in data:
             problems += read_keys(data["encoder"], sizes_of(VisionSpec), f"{where}encoder.")
+        eps = data["norm_eps"] if isinstance(data, Mapping) else 1
+        if type(eps) not in (int, float) or not isfinite(eps) or eps <= 0:
+            problems.append(Problem(f"{where}norm_eps", f"{eps!r} is out of range", "numbers above 0"))
         finish(problems)
         encoder = VisionSpec(**data["encoder"])
         tokens = (encoder.image_size // encoder.patch_size) ** 2 + data["class_token"]
@@ -113,9 +128,11 @@ class VitSpec:
                 Problem(f"{where}encoder.tokens", f"{encoder.tokens} do not fit image and patches", str(tokens))
             )
         if data["pooling"] == "class" and not data["class_token"]:
-            problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean"))
+            problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean, normed_mean"))
         finish(problems)
-        return cls(encoder, data["classes"], data["class_token"], data["pooling"])
+        return cls(
+            encoder, data["classes"], data["class_token"], data["pooling"], float(data["norm_eps"]), data["activation"]
+        )
 
 
 def parameters(spec: VitSpec) -> int:
@@ -134,9 +151,11 @@ def stem_workload(spec: VitSpec) -> Workload:
         linear("patch_embed", COMPONENT, patches, pixels, d, bias=True),
         with_parameters("positions", COMPONENT, "add", s, d, (s + spec.class_token) * d),  # and the class token
     ]
-    if spec.pooling == "mean":
-        operators.append(VectorOp("pool", COMPONENT, "add", patches, d))
-    operators.append(layer_norm("ln_out", COMPONENT, 1, d))
+    pool = [VectorOp("pool", COMPONENT, "add", patches, d)]
+    if spec.pooling == "normed_mean":
+        operators += [layer_norm("ln_out", COMPONENT, patches, d), *pool]
+    else:
+        operators += [*(pool if spec.pooling == "mean" else []), layer_norm("ln_out", COMPONENT, 1, d)]
     if spec.classes:
         operators.append(linear("classifier", COMPONENT, 1, d, spec.classes, bias=True))
     alive = max(patches * (pixels + d), 2 * s * d, d + spec.classes)

@@ -10,7 +10,8 @@ Sources, all of them architecture facts:
   et al., NeurIPS 2020, arXiv 2002.10957) in 6 layers, as an encoder without classifier.
 - Llama: Touvron et al., 2023 (arXiv 2307.09288), with the dimensions of arXiv 2302.13971, table 2; Grattafiori et al.,
   2024 (arXiv 2407.21783), table 3, and Meta's model cards of Llama 3.2; TinyLlama (Zhang et al., 2024, arXiv
-  2401.02385), table 1.
+  2401.02385), table 1; their rotary embeddings (theta, scaling) and norms' epsilon from the configurations that are
+  published with the weights.
 
 The embedded model is this project's own.
 """
@@ -22,6 +23,7 @@ from functools import cache
 from importlib.resources import files
 
 from catransformers.errors import InputError, unknown_name
+from catransformers.workloads.llama import RopeScaling
 from catransformers.workloads.spec import (
     BertSpec,
     ClipSpec,
@@ -74,9 +76,15 @@ def _vit(layers: int, width: int, heads: int, patch: int = 16, image: int = 224)
 
 
 def _bert(layers: int, width: int, heads: int, *, token_types: int = 2, classes: int = 2) -> BertSpec:
-    """FFN = 4 × width, 512 positions."""
+    """FFN = 4 × width, 512 positions; without token types it is a DistilBERT, of which the pooler ends in a ReLU."""
     encoder = EncoderSpec(layers, 4 * width, width, heads, width // heads, BERT_TOKENS)
-    return BertSpec(encoder, BERT_VOCABULARY, token_types=token_types, classes=classes)
+    return BertSpec(
+        encoder,
+        BERT_VOCABULARY,
+        token_types=token_types,
+        classes=classes,
+        pooler_activation="tanh" if token_types else "relu",
+    )
 
 
 def _llama(
@@ -88,8 +96,13 @@ def _llama(
     vocabulary: int,
     max_tokens: int,
     tied: bool = False,
+    stretch: float | None = None,
 ) -> LlamaSpec:
-    """heads = (query heads, key and value heads), each of width ÷ query heads."""
+    """heads = (query heads, key and value heads), each of width ÷ query heads.
+
+    `stretch` is Llama 3's: rotary embeddings of base 500,000 for 8,192 tokens, stretched by this factor; None is Llama
+    2's, of base 10,000.
+    """
     return LlamaSpec(
         layers,
         ffn,
@@ -101,6 +114,9 @@ def _llama(
         max_tokens=max_tokens,
         prompt_tokens=PROMPT_TOKENS,
         new_tokens=NEW_TOKENS,
+        norm_eps=1e-5,
+        rope_theta=10_000.0 if stretch is None else 500_000.0,
+        rope_scaling=None if stretch is None else RopeScaling(stretch, 1.0, 4.0, 8192),
     )
 
 
@@ -128,9 +144,9 @@ MODELS: dict[str, ModelSpec] = {
     "distilbert-base": _bert(6, 768, 12, token_types=0),
     "MiniLM-L6-H384": _bert(6, 384, 12, classes=0),
     "Llama-2-7B": _llama(32, 4096, 11008, (32, 32), vocabulary=32000, max_tokens=4096),
-    "Llama-3.1-8B": _llama(32, 4096, 14336, (32, 8), vocabulary=128256, max_tokens=131072),
-    "Llama-3.2-1B": _llama(16, 2048, 8192, (32, 8), vocabulary=128256, max_tokens=131072, tied=True),
-    "Llama-3.2-3B": _llama(28, 3072, 8192, (24, 8), vocabulary=128256, max_tokens=131072, tied=True),
+    "Llama-3.1-8B": _llama(32, 4096, 14336, (32, 8), vocabulary=128256, max_tokens=131072, stretch=8.0),
+    "Llama-3.2-1B": _llama(16, 2048, 8192, (32, 8), vocabulary=128256, max_tokens=131072, tied=True, stretch=32.0),
+    "Llama-3.2-3B": _llama(28, 3072, 8192, (24, 8), vocabulary=128256, max_tokens=131072, tied=True, stretch=32.0),
     "TinyLlama-1.1B": _llama(22, 2048, 5632, (32, 4), vocabulary=32000, max_tokens=2048),
 }
 
