@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import designs, shortfall
 from catransformers.search.dominance import undominated
-from catransformers.search.encoder_costs import EncoderCosts, Silicon, demand_bytes
 from catransformers.search.problem import Limits
+from catransformers.search.stack_costs import Silicon, StackCosts, demand_bytes
 
 QUANTITIES = ("carbon", "latency", "energy", "area")
 
 
-def random_encoder(rng, accelerators, coarse):
+def random_stack(rng, accelerators, coarse):
     """Costs with no structure at all; `coarse` numbers make ties and dominance frequent."""
     shapes, stems = int(rng.integers(1, 4)), int(rng.integers(1, 3))
 
@@ -31,7 +31,7 @@ def random_encoder(rng, accelerators, coarse):
 
     variants = list(product(range(1, 4), range(shapes), range(stems)))
     layers, shape, stem = (np.array(column) for column in zip(*variants, strict=True))
-    return EncoderCosts(
+    return StackCosts(
         layer_latency_s=costs(shapes),
         layer_energy_j=costs(shapes),
         stem_latency_s=costs(stems),
@@ -47,19 +47,19 @@ def random_encoder(rng, accelerators, coarse):
 def random_case(seed):
     rng = np.random.default_rng(seed)
     accelerators, coarse = int(rng.integers(1, 14)), bool(rng.random() < 0.5)
-    vision, text = (random_encoder(rng, accelerators, coarse) for _ in range(2))
+    first, second = (random_stack(rng, accelerators, coarse) for _ in range(2))
     area = rng.integers(1, 4, accelerators).astype(float)
     capacity = rng.choice([10.0, 60.0, 90.0, 1000.0], accelerators)
     embodied = np.stack([area + rng.random(), area])
     idle = rng.choice([0.0, 0.25, 0.5], (2, accelerators))
     period = float(rng.choice([0.0, 8.0, 64.0]))
-    return rng, vision, text, Silicon(area, capacity, embodied, idle, period, float(rng.random() * 2))
+    return rng, first, second, Silicon(area, capacity, embodied, idle, period, float(rng.random() * 2))
 
 
-def brute_force(vision, text, silicon, quantity, limits, texts):
+def brute_force(first, second, silicon, quantity, limits, times):
     least, winner = [], []
-    for v, t in product(range(len(vision.layers)), range(len(text.layers))):
-        found = designs((vision, v), (text, t), silicon, Limits(**limits), texts_per_image=texts, parameters=1)
+    for v, w in product(range(len(first.layers)), range(len(second.layers))):
+        found = designs((first, v), (second, w), silicon, Limits(**limits), second_times=times, parameters=1)
         best = found.best(quantity)
         least.append(np.inf if best is None else found.quantity(quantity)[best])
         winner.append(best)
@@ -69,19 +69,19 @@ def brute_force(vision, text, silicon, quantity, limits, texts):
 @settings(max_examples=150, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(QUANTITIES), st.sets(st.sampled_from(QUANTITIES)))
 def test_equals_brute_force(seed, quantity, limited):
-    rng, vision, text, silicon = random_case(seed)
-    texts = float(rng.choice([1.0, 0.5, 3.0]))
-    one = designs((vision, 0), (text, 0), silicon, Limits(), texts_per_image=texts, parameters=1)
+    rng, first, second, silicon = random_case(seed)
+    times = float(rng.choice([1.0, 0.5, 3.0]))
+    one = designs((first, 0), (second, 0), silicon, Limits(), second_times=times, parameters=1)
     share = 1 + 1e-9  # a limit to the last bit would test the rounding
     limits = {n: float(np.quantile(one.quantity(n), rng.random()) * rng.choice([share, 2])) for n in limited}
-    least, winner = cheapest(vision, text, silicon, quantity, limits, texts_per_image=texts)
-    expected, chosen = brute_force(vision, text, silicon, quantity, limits, texts)
+    least, winner = cheapest(first, second, silicon, quantity, limits, second_times=times)
+    expected, chosen = brute_force(first, second, silicon, quantity, limits, times)
     assert least == pytest.approx(expected, rel=1e-12)
     for model, (mine, other) in enumerate(zip(winner, chosen, strict=True)):
         assert (mine == -1) == (other is None)
         if other is not None:  # equal designs may differ in what nobody asked for
-            v, t = divmod(model, len(text.layers))
-            found = designs((vision, v), (text, t), silicon, Limits(**limits), texts_per_image=texts, parameters=1)
+            v, w = divmod(model, len(second.layers))
+            found = designs((first, v), (second, w), silicon, Limits(**limits), second_times=times, parameters=1)
             assert found.within[mine]
             assert found.quantity(quantity)[mine] == pytest.approx(expected[model], rel=1e-12)
 
@@ -89,33 +89,33 @@ def test_equals_brute_force(seed, quantity, limited):
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_pruning_keeps_every_possible_winner_whatever_the_chunks(seed):
-    _, vision, text, silicon = random_case(seed)
+    _, first, second, silicon = random_case(seed)
     everything = np.arange(silicon.area_m2.size)
     for quantity in QUANTITIES:
-        kept, _ = cheapest(vision, text, silicon, quantity, {"latency": 9.0})
-        every, _ = cheapest(vision, text, silicon, quantity, {"latency": 9.0}, chosen=everything)
+        kept, _ = cheapest(first, second, silicon, quantity, {"latency": 9.0})
+        every, _ = cheapest(first, second, silicon, quantity, {"latency": 9.0}, chosen=everything)
         assert kept == pytest.approx(every, rel=1e-12)
 
 
 def test_of_equal_accelerators_exactly_one_stays():
-    _, vision, text, silicon = random_case(7)
+    _, first, second, silicon = random_case(7)
 
     def repeated(values):
         return np.repeat(values[..., :1], 5, axis=-1)
 
     names = ("layer_latency_s", "layer_energy_j", "stem_latency_s", "stem_energy_j")
-    vision, text = (
-        EncoderCosts(**{**e.__dict__, **{name: repeated(getattr(e, name)) for name in names}}) for e in (vision, text)
+    first, second = (
+        StackCosts(**{**e.__dict__, **{name: repeated(getattr(e, name)) for name in names}}) for e in (first, second)
     )
     area, capacity, embodied = map(repeated, (silicon.area_m2, silicon.capacity_bytes, silicon.embodied_kg))
     silicon = Silicon(area, capacity, embodied, np.zeros((2, 5)), 1.0, 1.0)
-    assert list(undominated(vision, text, silicon, "carbon", dict.fromkeys(QUANTITIES, 0.0))) == [0]
+    assert list(undominated(first, second, silicon, "carbon", dict.fromkeys(QUANTITIES, 0.0))) == [0]
 
 
 def test_a_strictly_worse_accelerator_goes_and_a_trade_off_stays():
     ones = np.ones((2, 1, 3))
     energy, latency = ones * [1.0, 2.0, 2.0], ones * [2.0, 1.0, 2.0]
-    encoder = EncoderCosts(
+    stack = StackCosts(
         layer_latency_s=latency,
         layer_energy_j=energy,
         stem_latency_s=latency,
@@ -127,15 +127,15 @@ def test_a_strictly_worse_accelerator_goes_and_a_trade_off_stays():
         activation_bytes=np.array([1, 1]),
     )
     silicon = Silicon(np.ones(3), np.full(3, 1e9), np.ones((2, 3)), np.zeros((2, 3)), 1.0, 1.0)
-    assert list(undominated(encoder, encoder, silicon, "carbon", {"latency": 1.5})) == [0, 1]
-    assert list(undominated(encoder, encoder, silicon, "carbon", {})) == [0]  # only what the study asks for counts
+    assert list(undominated(stack, stack, silicon, "carbon", {"latency": 1.5})) == [0, 1]
+    assert list(undominated(stack, stack, silicon, "carbon", {})) == [0]  # only what the study asks for counts
     leaky = Silicon(np.ones(3), np.full(3, 1e9), np.ones((2, 3)), np.tile([0.3, 0.1, 0.3], (2, 1)), 1e3, 1.0)
-    assert list(undominated(encoder, encoder, leaky, "carbon", {})) == [0, 1]  # what is drawn while waiting counts too
+    assert list(undominated(stack, stack, leaky, "carbon", {})) == [0, 1]  # what is drawn while waiting counts too
 
 
 def test_a_larger_buffer_can_be_worth_its_carbon():
     """The second accelerator is worse in everything but its buffer, which saves the DRAM."""
-    encoder = EncoderCosts(
+    stack = StackCosts(
         layer_latency_s=np.ones((2, 1, 2)),
         layer_energy_j=np.ones((2, 1, 2)) * [1.0, 1.1],
         stem_latency_s=np.ones((2, 1, 2)),
@@ -148,21 +148,21 @@ def test_a_larger_buffer_can_be_worth_its_carbon():
     )
     area, capacity, embodied = np.array([1.0, 2.0]), np.array([30.0, 100.0]), np.array([[6.0, 7.0], [1.0, 2.0]])
     silicon = Silicon(area, capacity, embodied, np.zeros((2, 2)), 1.0, 1.0)
-    _, winner = cheapest(encoder, encoder, silicon, "carbon", {})
-    assert demand_bytes(encoder, encoder).ravel().tolist() == [21, 51, 51, 81]
+    _, winner = cheapest(stack, stack, silicon, "carbon", {})
+    assert demand_bytes(stack, stack).ravel().tolist() == [21, 51, 51, 81]
     assert winner.tolist() == [0, 1, 1, 1]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_shortfall_names_a_limit_that_is_really_missed(seed):
-    rng, vision, text, silicon = random_case(seed)
-    free = designs((vision, 0), (text, 0), silicon, Limits(), texts_per_image=1.0, parameters=10)
+    rng, first, second, silicon = random_case(seed)
+    free = designs((first, 0), (second, 0), silicon, Limits(), second_times=1.0, parameters=10)
     limits = Limits(
         latency=float(np.median(free.latency_s) * rng.choice([0.2, 1, 3])),
         energy=float(np.median(free.energy_j) * rng.choice([0.2, 1, 3])),
     )
-    found = designs((vision, 0), (text, 0), silicon, limits, texts_per_image=1.0, parameters=10)
+    found = designs((first, 0), (second, 0), silicon, limits, second_times=1.0, parameters=10)
     missed = shortfall(found, limits)
     assert (missed is None) == bool(found.within.any())
     if missed is not None:
@@ -173,9 +173,9 @@ def test_a_shortfall_names_a_limit_that_is_really_missed(seed):
 
 
 def test_too_many_parameters_is_said_before_anything_else():
-    _, vision, text, silicon = random_case(3)
+    _, first, second, silicon = random_case(3)
     limits = Limits(latency=1e-9, parameters=9)
-    found = designs((vision, 0), (text, 0), silicon, limits, texts_per_image=1.0, parameters=10)
+    found = designs((first, 0), (second, 0), silicon, limits, second_times=1.0, parameters=10)
     missed = shortfall(found, limits)
     assert missed is not None
     assert (missed.quantity, missed.demand, missed.bound) == ("parameters", 10, 9)

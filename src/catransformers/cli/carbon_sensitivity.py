@@ -36,9 +36,10 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
       catransformers carbon sensitivity runs/demo
     """
     from catransformers import design  # noqa: PLC0415
+    from catransformers.execution.bases import metric_of  # noqa: PLC0415
     from catransformers.files import write_whole  # noqa: PLC0415
     from catransformers.reports import sensitivity as moves  # noqa: PLC0415
-    from catransformers.reports.derive import METRIC, read_results  # noqa: PLC0415
+    from catransformers.reports.derive import read_results  # noqa: PLC0415
     from catransformers.reports.sensitivity_figure import sensitivity_figure  # noqa: PLC0415
 
     collect = Collector()
@@ -50,7 +51,7 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     assert results is not None and kind is not None  # noqa: S101 - finish() has raised otherwise
     found = moves.sensitivity(results, start)
     try:
-        write_whole(place, sensitivity_figure(found, kind, METRIC))
+        write_whole(place, sensitivity_figure(found, kind, metric_of(results.config)))
     except OSError as error:
         raise InputError(Problem(str(place), f"cannot be written: {error.strerror or error}")) from error
     if as_json:

@@ -15,8 +15,8 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
 from catransformers.design import check_node
 from catransformers.execution.assemble import limits_of
-from catransformers.search.encoder_costs import RESIDENT, STREAMED
 from catransformers.search.space_cost import SpaceCost, check_room
+from catransformers.search.stack_costs import RESIDENT, STREAMED
 
 
 def under_scenario(costs: SpaceCost, config: StudyConfig, scenario: Scenario) -> SpaceCost:

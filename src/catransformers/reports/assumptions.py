@@ -9,6 +9,7 @@ from catransformers.carbon.grid import GridIntensity
 from catransformers.carbon.scenario import Scenario
 from catransformers.reports.wording import NBSP, number, percent, plain
 from catransformers.units import CM2_PER_M2, G_PER_KG
+from catransformers.workloads.spec import ClipSpec
 
 Row = tuple[str, str, str]
 
@@ -24,8 +25,8 @@ def sentence(scenario: Scenario) -> str:
     )
 
 
-def assumptions(scenario: Scenario) -> tuple[Row, ...]:
-    """Every assumption as (what, value, source or note)."""
+def assumptions(scenario: Scenario, family: str = ClipSpec.family) -> tuple[Row, ...]:
+    """Every assumption that counts for models of a `family`, as (what, value, source or note)."""
     change = scenario.use_intensity_change_per_year
     node = scenario.fab_node
     between = " and ".join(f"{value:g} nm" for value in node.interpolated_from)
@@ -43,7 +44,6 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
             f"{_rate(scenario.inferences_per_second)} a second, on average over the lifetime",
         ),
         ("Between inferences", "asleep", "weights on chip are kept alive, DRAM refreshes itself, the rest is gated"),
-        ("Texts per image", plain(scenario.texts_per_image), "encoded in one inference"),
         ("Electricity in use", _grid(scenario.use.intensity_kg_per_kwh), _source(scenario.use)),
         ("Electricity of the fab", _grid(scenario.fab_intensity_kg_per_kwh), _source(scenario.fab)),
         ("Process node", f"{scenario.node_nm:g} nm", f"interpolated between {between}" if between else ""),
@@ -56,7 +56,9 @@ def assumptions(scenario: Scenario) -> tuple[Row, ...]:
     if change:
         mean = _grid(scenario.use_intensity_kg_per_kwh)
         row = ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
-        rows.insert(6, row)
+        rows.insert(5, row)
+    if family == ClipSpec.family:
+        rows.insert(4, ("Texts per image", plain(scenario.texts_per_image), "encoded in one inference"))
     if scenario.duty != 1:
         rows.insert(3, ("Duty", percent(scenario.duty), "share of its life in which the device is on"))
     if scenario.chiplets > 1:

@@ -15,14 +15,14 @@ from pathlib import Path
 from catransformers import design as designs
 from catransformers.carbon.footprint import footprint_range
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
+from catransformers.execution.bases import metric_of
 from catransformers.execution.results import StudyResults, load_study
 from catransformers.reports.own_footprint import own_footprint
 from catransformers.reports.summary import Design, Interval, Provenance, Score, StudySummary, Trial, choose_headline
 from catransformers.search.space_cost import DesignCost, SpaceCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
-from catransformers.workloads.spec import ClipSpec
+from catransformers.workloads.spec import ModelSpec
 
-METRIC = "recall@1"  # mean of image→text and text→image
 PACKAGES = ("catransformers", "torch", "numpy", "botorch")
 
 
@@ -52,7 +52,7 @@ def summarise(results: StudyResults) -> StudySummary:
     chosen = choose_headline(front, base)
     return StudySummary(
         config=config,
-        metric=METRIC,
+        metric=metric_of(config),
         models=costs.space.size,
         accelerators=len(costs.table),
         base=base,
@@ -132,7 +132,7 @@ def _ranges(found: dict[int, DesignCost], costs: SpaceCost) -> dict[int, Interva
     }
 
 
-def _estimate(spec: ClipSpec, cost: DesignCost, costs: SpaceCost) -> designs.Estimate:
+def _estimate(spec: ModelSpec, cost: DesignCost, costs: SpaceCost) -> designs.Estimate:
     return designs.estimate(spec, cost.accelerator, technology=costs.technology, scenario=costs.scenario)
 
 

@@ -60,12 +60,13 @@ class FigurePage:
         return int(self.figure["layout"]["height"])
 
 
-def figure_page(page: FigurePage, scenario: Scenario, technology: Technology) -> str:
+def figure_page(page: FigurePage, scenario: Scenario, technology: Technology, family: str) -> str:
     """The page as HTML.
 
     Args:
         page: what it shows.
         scenario, technology: under which every number in it holds.
+        family: of the model.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("catransformers", "data"),
@@ -77,7 +78,7 @@ def figure_page(page: FigurePage, scenario: Scenario, technology: Technology) ->
     text = environment.get_template("figure.html.j2").render(
         page=page,
         svg=base64.b64encode(page.picture).decode("ascii"),
-        assumptions=assumptions(scenario),
+        assumptions=assumptions(scenario, family),
         technology=(
             f"Technology {technology.name}: {technology.node_nm:g} nm, {technology.voltage_v:g} V, "
             f"{technology.frequency_hz / 1e6:g} MHz nominal, {technology.dram.name} where there is DRAM."

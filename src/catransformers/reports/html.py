@@ -80,6 +80,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
     svg = front_svg(summary) if shown else ""
     drawn = {"front": figures.front_figure(summary), "convergence": figures.convergence_figure(summary)}
     source = "{" + ",".join(f'"{name}":{text}' for name, text in drawn.items()) + "}"
+    components = dict.fromkeys(row.component for row in summary.base.estimate.cost.rows)
     operators = max((row.latency_s for d in shown for row in operator_rows(d.estimate)), default=0.0)
     return {
         "name": summary.name,
@@ -90,7 +91,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "headline": narrative.headline(summary),
         "accuracies": narrative.accuracies(summary),
         "scenario_sentence": assumptions.sentence(summary.base.estimate.scenario),
-        "assumptions": assumptions.assumptions(summary.base.estimate.scenario),
+        "assumptions": assumptions.assumptions(summary.base.estimate.scenario, summary.base.estimate.model.family),
         "attribution_sentence": narrative.attribution_sentence(summary),
         "steps": _steps(summary),
         "caption": figures.caption(summary),
@@ -104,7 +105,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "rule": _rule(summary),
         "carbon_legend": _present([carbon_parts(d.estimate) for d in shown]),
         "energy_legend": _present([energy_parts(d.estimate) for d in shown]),
-        "operator_legend": (Part("vision", "vision", 1.0), Part("text", "text", 1.0)),
+        "operator_legend": [Part(name, name, 1.0) for name in components],
         "kept": _kept(summary),
         "kept_sentence": _kept_sentence(summary),
         "convergence": _convergence(summary),
@@ -163,7 +164,6 @@ def _design(
     title = "Base" if d.is_base else f"Design {d.name}"
     loss = d.test_loss if summary.tested else d.validation_loss
     best = summary.best is not None and summary.best.name == d.name
-    vision, _, text = compact(d.dimensions).partition(", ")
     carbon, energy = carbon_parts(estimate), energy_parts(estimate)
     relative = "" if d.is_base else percent(-saving(cost.objective, summary.base.cost.objective), sign=True)
     return {
@@ -174,8 +174,7 @@ def _design(
         "trial": d.trial,
         "checkpoint": checkpoints.get(d.name, ""),
         "saving": f"{relative} {summary.objective}" if relative else "unpruned",
-        "vision": vision,
-        "text": text,
+        "stacks": compact(d.dimensions).split(", "),
         "parameters": _millions(estimate.parameters),
         "pruned": pruned(d.dimensions, summary.base.dimensions),
         "accelerator": str(machine),
@@ -323,7 +322,6 @@ def _convergence(summary: StudySummary) -> str:
 
 
 def _trial(t: Trial, units: _Units) -> dict[str, Any]:
-    vision, _, text = compact(t.dimensions).partition(", ")
     machine = _machine(t.cost.accelerator) if t.cost else {"array": NONE, "buffers": ""}
     return {
         "number": t.number,
@@ -332,8 +330,7 @@ def _trial(t: Trial, units: _Units) -> dict[str, Any]:
         "on_front": t.on_front,
         "origin": t.origin,
         "reason": ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in t.reason.items()),
-        "vision": vision,
-        "text": text,
+        "stacks": compact(t.dimensions).split(", "),
         "accuracy": _score(t.accuracy),
         "cost": units.objective.text(t.cost.objective) if t.cost else NONE,
         **machine,

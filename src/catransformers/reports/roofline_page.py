@@ -221,4 +221,4 @@ def roofline_page(estimate: Estimate, title: str) -> str:
         caption=caption(found),
         tables=(PageTable("Operators", (*columns, *per_byte), rows, left=4),),
     )
-    return figure_page(page, estimate.scenario, estimate.technology)
+    return figure_page(page, estimate.scenario, estimate.technology, estimate.model.family)

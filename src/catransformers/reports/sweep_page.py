@@ -240,7 +240,7 @@ def sweep_html(sweep: Sweep, name: str) -> str:
             _table("The front", sweep, list(sweep.front)),
         ),
     )
-    return figure_page(page, sweep.scenario, sweep.technology)
+    return figure_page(page, sweep.scenario, sweep.technology, sweep.model.family)
 
 
 def _table(title: str, sweep: Sweep, rows: list[int], names: list[str] | None = None) -> PageTable:

@@ -34,6 +34,11 @@ DIMENSIONS: Mapping[str, str] = {
     "text.ffn_dim": "text FFN width",
     "text.embed_dim": "text embedding",
     "text.heads": "text heads",
+    "layers": "layers",
+    "ffn_dim": "FFN width",
+    "embed_dim": "embedding",
+    "heads": "heads",
+    "kv_heads": "key and value heads",
 }
 
 
@@ -156,9 +161,12 @@ def pruned(dimensions: Mapping[str, int], base: Mapping[str, int]) -> str:
 
 
 def compact(dimensions: Mapping[str, int]) -> str:
-    """The dimensions in two short groups: `vision 4·192·56·3, text 3·160·64·4` (layers·FFN·embedding·heads)."""
+    """The dimensions in short, layers·FFN·embedding·heads, a group for each of the model's stacks.
+
+    CLIP: `vision 4·192·56·3, text 3·160·64·4`; other families: `4·192·56·3`.
+    """
     groups: dict[str, list[str]] = {}
     for name, value in dimensions.items():
-        encoder, _, _ = name.partition(".")
-        groups.setdefault(encoder, []).append(str(value))
-    return ", ".join(f"{encoder} {'·'.join(values)}" for encoder, values in groups.items())
+        stack, _, _ = name.rpartition(".")
+        groups.setdefault(stack, []).append(str(value))
+    return ", ".join(f"{stack} {'·'.join(values)}".strip() for stack, values in groups.items())

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.power import energy_with_idle_j
-from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon, demand_bytes
 from catransformers.search.problem import Limits
 from catransformers.search.space import FloatArray
+from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
 from catransformers.units import MILLI, MM2_PER_M2, round_up
 
 #: How people read each quantity: its unit in messages, the factor from SI, the study's key that limits it.
@@ -75,26 +75,26 @@ class Designs:
 
 
 def designs(
-    vision: tuple[EncoderCosts, int],
-    text: tuple[EncoderCosts, int],
+    first: tuple[StackCosts, int],
+    second: tuple[StackCosts, int],
     silicon: Silicon,
     limits: Limits,
     *,
-    texts_per_image: float,
+    second_times: float,
     parameters: int,
 ) -> Designs:
-    """All designs of one model, given as a variant of each encoder."""
-    (v_costs, v), (t_costs, t) = vision, text
-    row, column = np.array([v]), np.array([t])
-    resident = demand_bytes(v_costs, t_costs, row)[0, t] <= silicon.capacity_bytes
+    """All designs of one model, given as a variant of each stack; the second runs `second_times` in one inference."""
+    (v_costs, v), (w_costs, w) = first, second
+    row, column = np.array([v]), np.array([w])
+    resident = demand_bytes(v_costs, w_costs, row)[0, w] <= silicon.capacity_bytes
     mode = np.where(resident, RESIDENT, STREAMED)[None]
 
-    def total(image: FloatArray, sentence: FloatArray) -> FloatArray:
-        both = image[:, 0] + texts_per_image * sentence[:, 0]
+    def total(one: FloatArray, other: FloatArray) -> FloatArray:
+        both = one[:, 0] + second_times * other[:, 0]
         return np.asarray(np.take_along_axis(both, mode, axis=0)[0], dtype=np.float64)
 
-    latency = total(v_costs.latency_s(row), t_costs.latency_s(column))
-    energy = total(v_costs.energy_j(row), t_costs.energy_j(column))
+    latency = total(v_costs.latency_s(row), w_costs.latency_s(column))
+    energy = total(v_costs.energy_j(row), w_costs.energy_j(column))
     idle_w = np.take_along_axis(silicon.idle_w, mode, axis=0)[0]
     life_energy = energy_with_idle_j(energy, latency, idle_w, silicon.period_s)
     result = Designs(

@@ -1,9 +1,10 @@
 """Which accelerators can be the best one for some model of a space: exact dominance pruning.
 
-A model is a vision variant v and a text variant t, and all that a study minimises or limits is, on a given accelerator,
-a sum o + f(v) + g(t) or the larger of two such sums. Accelerator A is at least as good as B for *every* model if
+A model is a variant v of its first stack and a variant w of its second, and all that a study minimises or limits is, on
+a given accelerator, a sum o + f(v) + g(w) or the larger of two such sums. Accelerator A is at least as good as B for
+*every* model if
 
-    o_A − o_B + max_v (f_A(v) − f_B(v)) + max_t (g_A(t) − g_B(t)) ≤ 0,
+    o_A − o_B + max_v (f_A(v) − f_B(v)) + max_w (g_A(w) − g_B(w)) ≤ 0,
 
 and then B can go. A variant costs layers × one layer + stem, so that the maxima are those over the layer shapes with
 their least and greatest number of layers. Carbon counts the wait between inferences too: with latency L, period T and
@@ -19,19 +20,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon, demand_bytes
 from catransformers.search.space import FloatArray, IntArray
+from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
 
 #: Columns that are compared first; most rivals fall at them.
 _FIRST_COLUMNS = 8
 
-#: (encoder, mode, accelerators) → layer shapes and stems, (shapes, accelerators) and (stems, accelerators).
-_Rows = Callable[[EncoderCosts, int, IntArray], tuple[FloatArray, FloatArray]]
+#: (stack, mode, accelerators) → layer shapes and stems, (shapes, accelerators) and (stems, accelerators).
+_Rows = Callable[[StackCosts, int, IntArray], tuple[FloatArray, FloatArray]]
 
 
 @dataclass(frozen=True)
 class _Sum:
-    """One quantity as a sum: `offset` (2, accelerators), and the rows of the encoders, or None if they have no say."""
+    """One quantity as a sum: `offset` (2, accelerators), and the rows of the stacks, or None if they have no say."""
 
     offset: FloatArray
     rows: _Rows | None
@@ -39,28 +40,28 @@ class _Sum:
 
 @dataclass(frozen=True)
 class _Extremes:
-    """The variants of an encoder that a maximum over all of them may lie at: (C,) layers, layer shape and stem."""
+    """The variants of a stack that a maximum over all of them may lie at: (C,) layers, layer shape and stem."""
 
-    encoder: EncoderCosts
+    stack: StackCosts
     times: float
     layers: IntArray
     shape: IntArray
     stem: IntArray
 
     @classmethod
-    def of(cls, encoder: EncoderCosts, times: float) -> _Extremes:
-        """Each pair of a layer shape and a stem with its fewest and its most layers; the encoder runs `times`."""
-        pairs, inverse = np.unique(np.stack([encoder.shape, encoder.stem]), axis=1, return_inverse=True)
+    def of(cls, stack: StackCosts, times: float) -> _Extremes:
+        """Each pair of a layer shape and a stem with its fewest and its most layers; the stack runs `times`."""
+        pairs, inverse = np.unique(np.stack([stack.shape, stack.stem]), axis=1, return_inverse=True)
         inverse = inverse.ravel()
         fewest = np.full(pairs.shape[1], np.iinfo(np.int64).max)
         most = np.zeros(pairs.shape[1], dtype=np.int64)
-        np.minimum.at(fewest, inverse, encoder.layers)
-        np.maximum.at(most, inverse, encoder.layers)
-        return cls(encoder, times, np.concatenate([fewest, most]), *np.concatenate([pairs, pairs], axis=1))
+        np.minimum.at(fewest, inverse, stack.layers)
+        np.maximum.at(most, inverse, stack.layers)
+        return cls(stack, times, np.concatenate([fewest, most]), *np.concatenate([pairs, pairs], axis=1))
 
     def worst(self, rows: _Rows, mode: int, columns: IntArray) -> FloatArray:
         """The greatest sum of any variant on each accelerator, (accelerators,)."""
-        layer, stem = rows(self.encoder, mode, columns)
+        layer, stem = rows(self.stack, mode, columns)
         found = np.full(layer.shape[1], -np.inf)
         for count, shape, end in zip(self.layers, self.shape, self.stem, strict=True):
             np.maximum(found, count * layer[shape] + stem[end], out=found)
@@ -69,19 +70,19 @@ class _Extremes:
     def gap(self, rows: _Rows, best: tuple[int, int], mode: int, rivals: IntArray, some: IntArray) -> FloatArray:
         """max_v (f_best(v) − f_rival(v)) over `some` extremes, (rivals,); `best` is an accelerator and its mode."""
         accelerator, own = best
-        layer_a, stem_a = rows(self.encoder, own, np.array([accelerator]))
-        layer_b, stem_b = rows(self.encoder, mode, rivals)
+        layer_a, stem_a = rows(self.stack, own, np.array([accelerator]))
+        layer_b, stem_b = rows(self.stack, mode, rivals)
         layer, stem = layer_a - layer_b, stem_a - stem_b
         difference = self.layers[some, None] * layer[self.shape[some]] + stem[self.stem[some]]
         return np.asarray(self.times * difference.max(axis=0))
 
 
-def _energy(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
-    return encoder.layer_energy_j[mode][:, chosen], encoder.stem_energy_j[mode][:, chosen]
+def _energy(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+    return stack.layer_energy_j[mode][:, chosen], stack.stem_energy_j[mode][:, chosen]
 
 
-def _latency(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
-    return encoder.layer_latency_s[mode][:, chosen], encoder.stem_latency_s[mode][:, chosen]
+def _latency(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+    return stack.layer_latency_s[mode][:, chosen], stack.stem_latency_s[mode][:, chosen]
 
 
 def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
@@ -93,12 +94,12 @@ def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
         return [_Sum(nothing, _energy if quantity == "energy" else _latency)]
     price = silicon.operational_kg_per_j
 
-    def running(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
-        layer, stem = _energy(encoder, mode, chosen)
+    def running(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        layer, stem = _energy(stack, mode, chosen)
         return price * layer, price * stem
 
-    def waiting(encoder: EncoderCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
-        (layer_j, stem_j), (layer_s, stem_s) = _energy(encoder, mode, chosen), _latency(encoder, mode, chosen)
+    def waiting(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        (layer_j, stem_j), (layer_s, stem_s) = _energy(stack, mode, chosen), _latency(stack, mode, chosen)
         idle = silicon.idle_w[mode, chosen]
         return price * (layer_j - idle * layer_s), price * (stem_j - idle * stem_s)
 
@@ -107,36 +108,36 @@ def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
 
 
 def undominated(
-    vision: EncoderCosts,
-    text: EncoderCosts,
+    first: StackCosts,
+    second: StackCosts,
     silicon: Silicon,
     quantity: str,
     limits: Mapping[str, float],
     *,
-    texts_per_image: float = 1.0,
+    second_times: float = 1.0,
 ) -> NDArray[np.int64]:
     """Accelerators that might be the best for some model, in rising order; of equals one stays.
 
     Args:
-        vision: the vision encoder's costs.
-        text: the text encoder's costs.
+        first: the costs of the model's first stack.
+        second: those of its second one.
         silicon: the accelerators.
         quantity: what is minimised: `carbon`, `latency`, `energy` or `area`.
         limits: upper bounds by quantity, SI.
-        texts_per_image: how often the text encoder runs in one inference.
+        second_times: how often the second stack runs in one inference.
     """
-    encoders = [_Extremes.of(vision, 1.0), _Extremes.of(text, texts_per_image)]
+    stacks = [_Extremes.of(first, 1.0), _Extremes.of(second, second_times)]
     # Buffers between two demands hold the same models: compare the number of models held, not bytes.
-    demands = np.sort(demand_bytes(vision, text), axis=None)
+    demands = np.sort(demand_bytes(first, second), axis=None)
     held = np.searchsorted(demands, silicon.capacity_bytes, side="right")
     occurs = np.stack([held < demands.size, held > 0])  # by mode: streamed, resident
     aims = _sums(silicon, quantity)
     bounds = {name: _sums(silicon, name) for name in limits if name != quantity}
     safe = {
-        name: np.asarray((np.where(occurs, _worst(sums, encoders), -np.inf) <= limits[name]).all(axis=0))
+        name: np.asarray((np.where(occurs, _worst(sums, stacks), -np.inf) <= limits[name]).all(axis=0))
         for name, sums in bounds.items()
     }
-    rank = np.where(occurs, _worst(aims, encoders), 0.0).sum(axis=0)
+    rank = np.where(occurs, _worst(aims, stacks), 0.0).sum(axis=0)
     rest = np.lexsort((np.arange(held.size), rank, -held))
     alive = np.ones(held.size, dtype=np.bool_)
     kept = []
@@ -148,13 +149,13 @@ def undominated(
         for own, mode in ((RESIDENT, RESIDENT), (STREAMED, STREAMED), (RESIDENT, STREAMED)):
             meets = occurs[mode][beaten] & occurs[own][best] if own == mode else held[beaten] < held[best]
             rivals = beaten[meets]
-            beaten = np.concatenate((beaten[~meets], _not_better(compared, encoders, (best, own), mode, rivals)))
+            beaten = np.concatenate((beaten[~meets], _not_better(compared, stacks, (best, own), mode, rivals)))
         alive[beaten] = False
         rest = rest[alive[rest]]
     return np.sort(np.array(kept, dtype=np.int64))
 
 
-def _worst(sums: list[_Sum], encoders: list[_Extremes]) -> FloatArray:
+def _worst(sums: list[_Sum], stacks: list[_Extremes]) -> FloatArray:
     """(2, accelerators): the greatest value of any model, by mode."""
     everything = np.arange(sums[0].offset.shape[1])
     found = []
@@ -164,13 +165,13 @@ def _worst(sums: list[_Sum], encoders: list[_Extremes]) -> FloatArray:
             found.append(one.offset)
             continue
         found.append(
-            np.stack([one.offset[mode] + sum(e.worst(rows, mode, everything) for e in encoders) for mode in (0, 1)])
+            np.stack([one.offset[mode] + sum(s.worst(rows, mode, everything) for s in stacks) for mode in (0, 1)])
         )
     return np.asarray(np.max(found, axis=0))
 
 
 def _not_better(
-    sums: list[_Sum], encoders: list[_Extremes], best: tuple[int, int], mode: int, rivals: IntArray
+    sums: list[_Sum], stacks: list[_Extremes], best: tuple[int, int], mode: int, rivals: IntArray
 ) -> IntArray:
     """Those of `rivals`, in `mode`, that are better than `best` for no model."""
     accelerator, own = best
@@ -180,9 +181,9 @@ def _not_better(
                 return rivals
             gap = one.offset[own, accelerator] - one.offset[mode, rivals]
             if one.rows is not None:
-                for encoder in encoders:
-                    count = encoder.layers.size
+                for stack in stacks:
+                    count = stack.layers.size
                     some = np.arange(0, count, 1 if whole else max(1, count // _FIRST_COLUMNS))
-                    gap = gap + encoder.gap(one.rows, best, mode, rivals, some)
+                    gap = gap + stack.gap(one.rows, best, mode, rivals, some)
             rivals = rivals[gap <= 0]
     return rivals

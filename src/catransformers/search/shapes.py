@@ -1,39 +1,43 @@
-"""The few hundred layer shapes and stems that a space of a million models is made of (section 4.3 of the design)."""
+"""The few hundred layer shapes and stems that a space of a million models is made of (section 4.3 of the design).
+
+A stack's dimensions have a prefix, and its parts are those of that name: `vision.layers` belongs to CLIP's part
+`vision`. Without prefixes a model is one stack of all its parts, which share their dimensions and number of layers:
+Llama's prefill and decode. The latency and energy of a stack are layers × layer + stem, in which the layers (and the
+stems) of its parts are one after another; what it holds is what its parts say they hold.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
-from catransformers.search.encoder_costs import EncoderCosts
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
-from catransformers.workloads import clip
-from catransformers.workloads.operators import Workload
-from catransformers.workloads.spec import ClipSpec, EncoderSpec, VisionSpec
+from catransformers.search.stack_costs import StackCosts
+from catransformers.workloads import families
+from catransformers.workloads.operators import Part, Workload, concatenate
+from catransformers.workloads.spec import ModelSpec
 
 
-def variants_of(space: ModelSpace, component: str) -> list[EncoderSpec]:
-    """All variants of one encoder, in the order of the space."""
-    names = [name for name in space.names if name.startswith(f"{component}.")]
-    choices = product(*(space.values[name] for name in names))
-    specs = (space.base.with_dimensions(dict(zip(names, choice, strict=True))) for choice in choices)
-    return [getattr(spec, component) for spec in specs]
+def prefixes_of(base: ModelSpec) -> tuple[str, ...]:
+    """What the names of each stack's dimensions begin with: `("vision.", "text.")`, or `("",)` for a single stack."""
+    return tuple(dict.fromkeys(name[: name.rfind(".") + 1] for name in base.dimensions()))
 
 
-def parameters_of(variants: Sequence[EncoderSpec], base: ClipSpec) -> IntArray:
-    """(variants,) parameters of an encoder's variants."""
-    return np.array(
-        [e.layers * clip.layer_parameters(e) + clip.stem_parameters(e, base.projection_dim) for e in variants],
-        dtype=np.int64,
-    )
+def variants_of(space: ModelSpace, prefix: str) -> list[dict[str, int]]:
+    """The dimensions of all variants of one stack, in the order of the space."""
+    names = [name for name in space.names if name.startswith(prefix)]
+    return [dict(zip(names, choice, strict=True)) for choice in product(*(space.values[name] for name in names))]
+
+
+def _parts_of(spec: ModelSpec, prefix: str) -> list[Part]:
+    return [part for part in families.parts(spec) if prefix in ("", f"{part.component}.")]
 
 
 @dataclass(frozen=True)
-class EncoderShapes:
-    """The distinct layers and stems of some variants of an encoder, and how each variant is made of them.
+class StackShapes:
+    """The distinct layers and stems of some variants of a stack, and how each variant is made of them.
 
     Args:
         layers: the distinct layers.
@@ -41,6 +45,9 @@ class EncoderShapes:
         count: (variants,) number of layers.
         shape: (variants,) which layer.
         stem: (variants,) which stem.
+        weight_bytes: (variants,) of all the stack's weights.
+        activation_bytes: (variants,) its working set, the caches of all its layers included.
+        parameters: (variants,) of the whole model, the other stack being the base model's.
     """
 
     layers: list[Workload]
@@ -48,6 +55,9 @@ class EncoderShapes:
     count: IntArray
     shape: IntArray
     stem: IntArray
+    weight_bytes: IntArray
+    activation_bytes: IntArray
+    parameters: IntArray
 
     @property
     def workloads(self) -> list[Workload]:
@@ -55,34 +65,30 @@ class EncoderShapes:
         return [*self.layers, *self.stems]
 
     @classmethod
-    def of(cls, variants: Sequence[EncoderSpec], projection_dim: int) -> EncoderShapes:
-        """The distinct parts of some variants of one encoder."""
-        component = "vision" if isinstance(variants[0], VisionSpec) else "text"
-        layers: dict[tuple[int, int, int], tuple[int, Workload]] = {}
-        stems: dict[int, tuple[int, Workload]] = {}
-        shape, stem = [], []
-        for e in variants:
-            key = (e.ffn_dim, e.embed_dim, e.heads)
-            if key not in layers:
-                layers[key] = (len(layers), clip.layer_workload(e, component))
-            if e.embed_dim not in stems:
-                stems[e.embed_dim] = (len(stems), clip.stem_workload(e, component, projection_dim))
-            shape.append(layers[key][0])
-            stem.append(stems[e.embed_dim][0])
-        return cls(
-            [work for _, work in layers.values()],
-            [work for _, work in stems.values()],
-            np.array([e.layers for e in variants], dtype=np.int64),
-            np.array(shape, dtype=np.int64),
-            np.array(stem, dtype=np.int64),
-        )
+    def of(cls, space: ModelSpace, prefix: str) -> StackShapes:
+        """What the variants of one stack, named by its `prefix`, are made of; in the order of `variants_of`."""
+        layers: dict[Workload, int] = {}
+        stems: dict[Workload, int] = {}
+        known: dict[tuple[int, ...], tuple[int, int, list[Part]]] = {}
+        rows = []
+        for variant in variants_of(space, prefix):
+            spec, count = space.base.with_dimensions(variant), variant[f"{prefix}layers"]
+            key = tuple(size for name, size in variant.items() if name != f"{prefix}layers")
+            if key not in known:
+                parts = _parts_of(spec, prefix)
+                layer = concatenate("layer", [part.layer.repeated(part.times) for part in parts])
+                stem = concatenate("stem", [part.stem.repeated(part.times) for part in parts])
+                known[key] = (layers.setdefault(layer, len(layers)), stems.setdefault(stem, len(stems)), parts)
+            shape, end, parts = known[key]
+            held = [replace(part, layers=count) for part in parts]
+            weights, alive = sum(part.weight_bytes for part in held), max(part.activation_bytes for part in held)
+            rows.append((count, shape, end, weights, alive, families.parameters(spec)))
+        return cls([*layers], [*stems], *np.array(rows, dtype=np.int64).T)
 
-    def costs(self, latency_s: FloatArray, energy_j: FloatArray) -> EncoderCosts:
+    def costs(self, latency_s: FloatArray, energy_j: FloatArray) -> StackCosts:
         """With the costs of `workloads`, (2, workloads, accelerators): streamed, resident."""
         split = len(self.layers)
-        layer_bytes, stem_bytes = (np.array([w.weight_bytes for w in g]) for g in (self.layers, self.stems))
-        layer_sets, stem_sets = (np.array([w.activation_bytes for w in g]) for g in (self.layers, self.stems))
-        return EncoderCosts(
+        return StackCosts(
             layer_latency_s=latency_s[:, :split],
             layer_energy_j=energy_j[:, :split],
             stem_latency_s=latency_s[:, split:],
@@ -90,6 +96,6 @@ class EncoderShapes:
             layers=self.count,
             shape=self.shape,
             stem=self.stem,
-            weight_bytes=self.count * layer_bytes[self.shape] + stem_bytes[self.stem],
-            activation_bytes=np.maximum(layer_sets[self.shape], stem_sets[self.stem]),
+            weight_bytes=self.weight_bytes,
+            activation_bytes=self.activation_bytes,
         )

@@ -1,7 +1,8 @@
 """The model space: which values each prunable dimension may take, and a number for every model.
 
-Models are numbered in mixed radix, in the order of `ClipSpec.dimensions()` with the last dimension fastest, so that
-a model is an integer, the vision encoder's choice is its quotient and the text encoder's its remainder.
+Models are numbered in mixed radix, in the order of the base's `dimensions()` with the last dimension fastest, so that
+a model is an integer; of CLIP, the vision encoder's choice is its quotient and the text encoder's its remainder. How
+long a model's inputs are is no dimension of the space: the base says it for all.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.errors import InputError, Problem, nearest
-from catransformers.workloads.spec import ClipSpec
+from catransformers.workloads.spec import ModelSpec
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
+COUNTS = ("layers", "heads", "kv_heads")  # dimensions of which every number is tried
 WIDTH_STEPS = 5  # values of ffn_dim and embed_dim between half and all of the base's
 
 
@@ -33,12 +35,12 @@ class ModelSpace:
         values: for every dimension of the base, in its order, the allowed values in rising order.
     """
 
-    base: ClipSpec
+    base: ModelSpec
     values: Mapping[str, tuple[int, ...]]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The dimensions in order: `("vision.layers", …, "text.heads")`."""
+        """The dimensions in order: `("vision.layers", …, "text.heads")`, or `("layers", …, "heads")`."""
         return tuple(self.values)
 
     @cached_property
@@ -89,7 +91,7 @@ class ModelSpace:
         places = [options.index(dimensions[name]) for name, options in self.values.items()]
         return int(np.ravel_multi_index(places, self.shape))
 
-    def spec(self, model: int | Mapping[str, int]) -> ClipSpec:
+    def spec(self, model: int | Mapping[str, int]) -> ModelSpec:
         """The spec of a model, given by its number or its dimensions."""
         return self.base.with_dimensions(self.dimensions(model) if isinstance(model, int) else model)
 
@@ -112,11 +114,11 @@ class ModelSpace:
         return np.stack(columns, axis=-1)
 
 
-def default_values(base: ClipSpec) -> dict[str, tuple[int, ...]]:
+def default_values(base: ModelSpec) -> dict[str, tuple[int, ...]]:
     """From 50 % to 100 %: every number of layers and heads, five equal steps of `ffn_dim` and `embed_dim`."""
     values = {}
     for name, full in base.dimensions().items():
-        if name.endswith((".layers", ".heads")):
+        if name.rpartition(".")[2] in COUNTS:
             values[name] = tuple(range(ceil(full / 2), full + 1))
         else:
             steps = range(WIDTH_STEPS)
@@ -127,7 +129,7 @@ def default_values(base: ClipSpec) -> dict[str, tuple[int, ...]]:
 
 
 def model_space(
-    base: ClipSpec, overrides: Mapping[str, Mapping[str, Any]] | None = None, where: str = "model.space"
+    base: ModelSpec, overrides: Mapping[str, Mapping[str, Any]] | None = None, where: str = "model.space"
 ) -> ModelSpace:
     """The space around `base`: the default values, with some dimensions overridden.
 
@@ -146,7 +148,8 @@ def model_space(
     for name, override in (overrides or {}).items():
         place = f'{where}."{name}"'
         if name not in full:
-            problems.append(Problem(place, "unknown dimension", ", ".join(full), nearest(name, full)))
+            usage = "it is how the model is used, the same for all models of a study" if name in base.usage() else ""
+            problems.append(Problem(place, "unknown dimension", ", ".join(full), usage or nearest(name, full)))
             continue
         given = {key: value for key, value in override.items() if value is not None}
         try:

@@ -7,7 +7,6 @@ the hardware and the part of pruning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,13 +24,13 @@ from catransformers.hardware.power import power_table
 from catransformers.hardware.technology import Technology
 from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import Designs, Shortfall, designs, shortfall
-from catransformers.search.encoder_costs import RESIDENT, STREAMED, EncoderCosts, Silicon
 from catransformers.search.problem import Limits, Objective, SearchProblem, reference_cost
-from catransformers.search.shapes import EncoderShapes, parameters_of, variants_of
+from catransformers.search.shapes import StackShapes, prefixes_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
+from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts
 from catransformers.units import GIGA
-from catransformers.workloads import clip
-from catransformers.workloads.spec import EncoderSpec
+from catransformers.workloads import families
+from catransformers.workloads.spec import ModelSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,10 @@ class SpaceCost:
         scenario: where and how long they are made and used.
         objective: what is minimised.
         limits: what no design may exceed.
-        vision: the costs of the vision encoder's variants.
-        text: the costs of the text encoder's variants.
-        base_vision: the base model's vision encoder, one variant.
-        base_text: the base model's text encoder, one variant.
+        first: the costs of the variants of the first stack (of CLIP, the vision encoder).
+        second: those of the second one (of CLIP, the text encoder); nothing in a family that has one stack.
+        base_first: the base model's first stack, one variant.
+        base_second: its second one.
         silicon: area, buffers and embodied carbon of the accelerators.
         parameters: (models,).
     """
@@ -130,10 +129,10 @@ class SpaceCost:
     scenario: Scenario
     objective: Objective
     limits: Limits
-    vision: EncoderCosts
-    text: EncoderCosts
-    base_vision: EncoderCosts
-    base_text: EncoderCosts
+    first: StackCosts
+    second: StackCosts
+    base_first: StackCosts
+    base_second: StackCosts
     silicon: Silicon
     parameters: IntArray
 
@@ -149,12 +148,12 @@ class SpaceCost:
 
     def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
         return cheapest(
-            self.vision,
-            self.text,
+            self.first,
+            self.second,
             self.silicon,
             quantity,
             limits,
-            texts_per_image=self.scenario.texts_per_image,
+            second_times=self.scenario.texts_per_image,
         )
 
     @property
@@ -173,13 +172,13 @@ class SpaceCost:
 
     def designs(self, index: int) -> Designs:
         """Model `index` on every accelerator of the table."""
-        v, t = divmod(index, self.text.layers.size)
+        v, w = divmod(index, self.second.layers.size)
         return designs(
-            (self.vision, v),
-            (self.text, t),
+            (self.first, v),
+            (self.second, w),
             self.silicon,
             self.limits,
-            texts_per_image=self.scenario.texts_per_image,
+            second_times=self.scenario.texts_per_image,
             parameters=int(self.parameters[index]),
         )
 
@@ -187,12 +186,12 @@ class SpaceCost:
     def base_designs(self) -> Designs:
         """The base model on every accelerator of the table."""
         return designs(
-            (self.base_vision, 0),
-            (self.base_text, 0),
+            (self.base_first, 0),
+            (self.base_second, 0),
             self.silicon,
             self.limits,
-            texts_per_image=self.scenario.texts_per_image,
-            parameters=clip.parameters(self.space.base),
+            second_times=self.scenario.texts_per_image,
+            parameters=families.parameters(self.space.base),
         )
 
     def design(self, found: Designs, accelerator: int) -> DesignCost:
@@ -309,23 +308,20 @@ def space_cost(
     embodied = np.empty((2, len(table)))
     for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
         embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
-    variants = {component: variants_of(space, component) for component in ("vision", "text")}
-    groups: dict[str, Sequence[EncoderSpec]] = {
-        **variants,
-        "base_vision": [space.base.vision],
-        "base_text": [space.base.text],
-    }
-    shapes = {name: EncoderShapes.of(group, space.base.projection_dim) for name, group in groups.items()}
-    rows = [work for found in shapes.values() for work in found.workloads]
+    prefixes = prefixes_of(space.base)
+    alone = ModelSpace(space.base, {name: (size,) for name, size in space.base.dimensions().items()})
+    shapes = [StackShapes.of(models, prefix) for models in (space, alone) for prefix in prefixes]
+    rows = [work for found in shapes for work in found.workloads]
     resident, streamed = cost_tables(rows, table, technology, cache_dir=cache_dir)
     latency = np.stack([streamed.latency_s, resident.latency_s])
     energy = np.stack([streamed.energy_j, resident.energy_j])
-    ends = np.cumsum([len(found.workloads) for found in shapes.values()])
-    encoders = {
-        name: found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
-        for (name, found), end in zip(shapes.items(), ends, strict=True)
-    }
-    counts = {component: parameters_of(group, space.base) for component, group in variants.items()}
+    ends = np.cumsum([len(found.workloads) for found in shapes])
+    costs = [
+        found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
+        for found, end in zip(shapes, ends, strict=True)
+    ]
+    first, second = _two(costs[: len(prefixes)], len(table))
+    base_first, base_second = _two(costs[len(prefixes) :], len(table))
     return SpaceCost(
         space=space,
         table=table,
@@ -333,6 +329,10 @@ def space_cost(
         scenario=scenario,
         objective=objective,
         limits=limits,
+        first=first,
+        second=second,
+        base_first=base_first,
+        base_second=base_second,
         silicon=Silicon(
             area_m2=area,
             capacity_bytes=table.global_bytes,
@@ -341,9 +341,23 @@ def space_cost(
             period_s=scenario.period_s,
             operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
         ),
-        parameters=(1 + counts["vision"][:, None] + counts["text"]).ravel(),
-        **encoders,
+        parameters=_parameters(shapes[: len(prefixes)], space.base),
     )
+
+
+def _two(stacks: list[StackCosts], accelerators: int) -> tuple[StackCosts, StackCosts]:
+    """A model's stacks, with nothing in the place of a second one that it lacks."""
+    first, second = stacks if len(stacks) > 1 else (*stacks, StackCosts.nothing(accelerators))
+    return first, second
+
+
+def _parameters(stacks: list[StackShapes], base: ModelSpec) -> IntArray:
+    """(models,) parameters: what a variant of one stack saves does not depend on the other stack."""
+    whole = families.parameters(base)
+    found = stacks[0].parameters
+    for other in stacks[1:]:
+        found = (found[:, None] + (other.parameters - whole)).ravel()
+    return found
 
 
 def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -> None:
@@ -352,7 +366,7 @@ def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -
     Raises:
         InputError: if it does not.
     """
-    work = clip.workload(space.base)
+    work = families.workload(space.base)
     needed = work.weight_bytes + work.activation_bytes
     if scenario.dram == "never" or (needed <= table.global_bytes).all() or scenario.with_room(needed) is scenario:
         return

@@ -1,4 +1,7 @@
-"""What the encoders of a space cost on all accelerators: layers × one layer + stem, from a few hundred rows.
+"""What the stacks of a space cost on all accelerators: layers × one layer + stem, from a few hundred rows.
+
+A model has two stacks that vary independently (CLIP: vision and text), or one, and then a second that is `nothing`. A
+layer of a stack is all that one more block adds to an inference: of Llama, one of the prefill and one of the decode.
 
 Each row exists twice: with the weights resident on chip, and streamed from DRAM at each inference; which of the two
 holds for a model on an accelerator depends on whether the model's bytes fit into the global buffer.
@@ -16,8 +19,8 @@ STREAMED, RESIDENT = 0, 1
 
 
 @dataclass(frozen=True)
-class EncoderCosts:
-    """One encoder's layer shapes and stems on all accelerators, and the variants made of them.
+class StackCosts:
+    """One stack's layer shapes and stems on all accelerators, and the variants made of them.
 
     Args:
         layer_latency_s: (2, shapes, accelerators), streamed and resident.
@@ -27,8 +30,8 @@ class EncoderCosts:
         layers: (variants,) number of layers.
         shape: (variants,) which layer shape.
         stem: (variants,) which stem.
-        weight_bytes: (variants,) of all the encoder's weights.
-        activation_bytes: (variants,) its working set.
+        weight_bytes: (variants,) of all the stack's weights.
+        activation_bytes: (variants,) its working set, the caches of all its layers included.
     """
 
     layer_latency_s: FloatArray
@@ -41,12 +44,18 @@ class EncoderCosts:
     weight_bytes: IntArray
     activation_bytes: IntArray
 
+    @classmethod
+    def nothing(cls, accelerators: int) -> StackCosts:
+        """A stack of one variant that takes no time, no energy and no room: the second one of a model that has one."""
+        row, none = np.zeros((2, 1, accelerators)), np.zeros(1, dtype=np.int64)
+        return cls(row, row, row, row, none, none, none, none, none)
+
     def latency_s(self, variants: IntArray | slice, chosen: IntArray | slice = slice(None)) -> FloatArray:
-        """(2, variants, chosen accelerators), s for one run of the encoder."""
+        """(2, variants, chosen accelerators), s for one run of the stack."""
         return self._total(self.layer_latency_s, self.stem_latency_s, variants, chosen)
 
     def energy_j(self, variants: IntArray | slice, chosen: IntArray | slice = slice(None)) -> FloatArray:
-        """(2, variants, chosen accelerators), J for one run of the encoder."""
+        """(2, variants, chosen accelerators), J for one run of the stack."""
         return self._total(self.layer_energy_j, self.stem_energy_j, variants, chosen)
 
     def _total(
@@ -78,7 +87,7 @@ class Silicon:
     operational_kg_per_j: float
 
 
-def demand_bytes(vision: EncoderCosts, text: EncoderCosts, v: IntArray | slice = slice(None)) -> IntArray:
-    """(chosen vision variants, text variants): bytes to hold on chip, all weights and the larger working set."""
-    weights = vision.weight_bytes[v, None] + text.weight_bytes
-    return np.asarray(weights + np.maximum(vision.activation_bytes[v, None], text.activation_bytes), dtype=np.int64)
+def demand_bytes(first: StackCosts, second: StackCosts, v: IntArray | slice = slice(None)) -> IntArray:
+    """(chosen variants, variants of the second): bytes to hold on chip, all weights and the larger working set."""
+    weights = first.weight_bytes[v, None] + second.weight_bytes
+    return np.asarray(weights + np.maximum(first.activation_bytes[v, None], second.activation_bytes), dtype=np.int64)
