@@ -1,4 +1,4 @@
-"""open_clip's models in ours: the same outputs and counts, strict loading, no network, helpful errors."""
+"""open_clip's models in ours: the same outputs and counts, strict loading, no network, helpful errors; TinyCLIP's."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models import loading, open_clip_base
+from catransformers.models import open_clip_base, torchvision_compat
+from catransformers.models.checkpoints import OPEN_CLIP_CONFIG
 from catransformers.models.clip import Clip
-from catransformers.models.importance import EncoderImportance, Importance
+from catransformers.models.importance import Importance, StackImportance
 from catransformers.models.loading import load_base
-from catransformers.models.open_clip_base import clip_from_state_dict, open_clip_spec, spec_from_configuration
+from catransformers.models.open_clip_base import open_clip_spec, spec_from_configuration, tensors_from_open_clip
 from catransformers.models.prune import prune
+from catransformers.models.sources import fill
 from catransformers.models.storage import save_model
 from catransformers.models.torchvision_compat import declare_operators, is_mismatch
 from catransformers.workloads.clip import parameters
@@ -49,11 +51,17 @@ def open_clip() -> Any:
 
 
 def flat_scores(spec: ClipSpec) -> Importance:
-    def encoder(e: VisionSpec | TextSpec) -> EncoderImportance:
+    def encoder(e: VisionSpec | TextSpec) -> StackImportance:
         shapes = ((e.layers, e.heads), (e.layers, e.ffn_dim), (e.embed_dim,), (e.layers,))
-        return EncoderImportance(*(torch.rand(shape) for shape in shapes))
+        return StackImportance(*(torch.rand(shape) for shape in shapes))
 
-    return Importance(encoder(spec.vision), encoder(spec.text), 1.0)
+    return Importance({"vision": encoder(spec.vision), "text": encoder(spec.text)}, 1.0)
+
+
+def clip_of(spec: ClipSpec, theirs: Any) -> Clip:
+    net = fill(spec, tensors_from_open_clip(theirs.state_dict()), "open_clip", "model.pretrained")
+    assert isinstance(net, Clip)
+    return net
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +69,7 @@ def pair(open_clip: Any) -> tuple[Any, Clip]:
     """ViT-B-16 with open_clip's random weights, there and here."""
     torch.manual_seed(0)
     theirs = open_clip.create_model("ViT-B-16", pretrained=None).eval()
-    ours = clip_from_state_dict(open_clip_spec("ViT-B-16"), theirs.state_dict(), "open_clip")
+    ours = clip_of(open_clip_spec("ViT-B-16"), theirs)
     return theirs, ours
 
 
@@ -101,8 +109,8 @@ def test_quick_gelu_is_honoured(open_clip: Any) -> None:
     assert spec.activation == "quick_gelu"
     torch.manual_seed(0)
     theirs = open_clip.CLIP(**SMALL_CONFIGURATION, quick_gelu=True).eval()
-    ours = clip_from_state_dict(spec, theirs.state_dict(), "here")
-    plain = clip_from_state_dict(SMALL, theirs.state_dict(), "here")
+    ours = clip_of(spec, theirs)
+    plain = clip_of(SMALL, theirs)
     images = torch.randn(3, 3, 32, 32)
     with torch.no_grad():
         expected = theirs.encode_image(images, normalize=True)
@@ -160,12 +168,37 @@ def write(model: Clip, path: Path, kind: str) -> Path:
 )
 def test_weights_load_from_a_path(kind: str, name: str, tolerance: float, small: Clip, tmp_path: Path) -> None:
     base = load_base("small", str(write(small, tmp_path / name, kind)))
-    assert base.model.spec == SMALL
+    assert base.net.spec == SMALL
     assert base.preprocess.image_size == 32
-    for own, loaded in zip(small.parameters(), base.model.parameters(), strict=True):
+    for own, loaded in zip(small.parameters(), base.net.parameters(), strict=True):
         assert loaded.dtype == torch.float32
         torch.testing.assert_close(loaded, own, atol=tolerance, rtol=0)
-    assert not base.model.training
+    assert not base.net.training
+
+
+@pytest.mark.parametrize("wrapped", ["", "module."])
+def test_tiny_clip_s_names_are_those_of_its_parts(wrapped: str, small: Clip, tmp_path: Path) -> None:
+    parts = {"visual": "_image_encoder", "logit_scale": "_logit_scale"}
+    content = {}
+    for name, tensor in small.state_dict().items():
+        content[f"{parts.get(name.partition('.')[0], '_text_encoder')}.{wrapped}{name}"] = tensor.clone()
+    assert f"_logit_scale.{wrapped}logit_scale" in content
+    torch.save(
+        {"epoch": 1, "state_dict": {f"module.{name}": tensor for name, tensor in content.items()}}, tmp_path / "w.pt"
+    )
+    base = load_base("small", str(tmp_path / "w.pt"))
+    for name, tensor in base.net.state_dict().items():
+        assert torch.equal(tensor, small.state_dict()[name]), name
+
+
+def test_an_architecture_in_a_file_goes_with_a_checkpoint(small: Clip, tmp_path: Path) -> None:
+    (tmp_path / "architecture.json").write_text(json.dumps(SMALL_CONFIGURATION))
+    weights = write(small, tmp_path / "w.pt", "training checkpoint")
+    assert load_base(str(tmp_path / "architecture.json"), str(weights)).net.spec == SMALL
+    with pytest.raises(InputError, match="which weights"):
+        load_base(str(tmp_path / "architecture.json"))
+    with pytest.raises(InputError, match="which architecture is it"):
+        load_base(str(weights))
 
 
 def test_the_same_weights_have_the_same_hash_in_any_file(small: Clip, tmp_path: Path) -> None:
@@ -241,7 +274,7 @@ def test_a_cached_tag_is_found_and_says_its_activation(
     monkeypatch.setattr(hub, "try_to_load_from_cache", cache)
     base = load_base("small", "tag")
     assert asked == [("someone/small", "open_clip_model.safetensors"), ("someone/small", "open_clip_pytorch_model.bin")]
-    assert base.model.spec.activation == "quick_gelu"
+    assert base.net.spec.activation == "quick_gelu"
     assert base.preprocess.mean == (0.5, 0.5, 0.5)
 
 
@@ -252,7 +285,7 @@ def test_a_download_needs_leave(open_clip: Any, small: Clip, tmp_path: Path, mon
     monkeypatch.setattr(open_clip, "download_pretrained", lambda _settings: str(path))
     with pytest.raises(InputError, match="network is not allowed"):
         load_base("small", "tag")
-    assert load_base("small", "tag", allow_network=True).model.spec == SMALL
+    assert load_base("small", "tag", allow_network=True).net.spec == SMALL
 
 
 def test_without_open_clip_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,9 +298,9 @@ def test_a_torchvision_that_does_not_fit_is_explained(monkeypatch: pytest.Monkey
     def broken(_name: str) -> None:
         raise RuntimeError("operator torchvision::nms does not exist")
 
-    monkeypatch.delenv(open_clip_base.ENVIRONMENT, raising=False)
-    monkeypatch.setattr(open_clip_base.importlib, "import_module", broken)
-    with pytest.raises(InputError, match=f"torchvision was not built for torch.*{open_clip_base.ENVIRONMENT}=1"):
+    monkeypatch.delenv(torchvision_compat.ENVIRONMENT, raising=False)
+    monkeypatch.setattr(torchvision_compat.importlib, "import_module", broken)
+    with pytest.raises(InputError, match=f"torchvision was not built for torch.*{torchvision_compat.ENVIRONMENT}=1"):
         open_clip_base.import_open_clip()
     assert not is_mismatch(RuntimeError("something else"))
 
@@ -305,15 +338,18 @@ def test_a_folder_in_open_clips_layout(small: Clip, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no model"):
         load_base(str(tmp_path))
     config = {"model_cfg": SMALL_CONFIGURATION, "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "resize_mode": "squash"}}
-    (tmp_path / loading.OPEN_CLIP_CONFIGURATION).write_text(json.dumps(config))
+    (tmp_path / OPEN_CLIP_CONFIG).write_text(json.dumps(config))
     with pytest.raises(InputError, match="holds no weights"):
         load_base(str(tmp_path))
     write(small, tmp_path / "open_clip_model.safetensors", "safetensors")
     base = load_base(str(tmp_path))
-    assert base.model.spec == SMALL
+    assert base.net.spec == SMALL
     assert base.preprocess.resize_mode == "squash"
-    (tmp_path / loading.OPEN_CLIP_CONFIGURATION).write_text("{")
-    with pytest.raises(IntegrityError, match="not an open_clip configuration"):
+    (tmp_path / OPEN_CLIP_CONFIG).write_text("{")
+    with pytest.raises(InputError, match="is damaged, not JSON"):
+        load_base(str(tmp_path))
+    (tmp_path / OPEN_CLIP_CONFIG).write_text('{"vision_cfg": {}}')
+    with pytest.raises(InputError, match="not an open_clip configuration"):
         load_base(str(tmp_path))
 
 

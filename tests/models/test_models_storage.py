@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,84 @@ def test_another_spec_than_the_tensors_is_found(tmp_path: Path) -> None:
     path.with_suffix(".json").write_text(json.dumps(description), encoding="utf-8")
     with pytest.raises(IntegrityError, match=r"unexpected transformer\.resblocks\.1"):
         load_model(path)
+
+
+def test_another_type_than_numbers_to_compute_with_is_found(tmp_path: Path) -> None:
+    model, path = saved(tmp_path)
+    tensors = load_file(path)
+    tensors["ln_final.bias"] = torch.zeros(8, dtype=torch.int64)
+    with pytest.raises(IntegrityError, match=r"ln_final\.bias is of torch\.int64"):
+        assign_tensors(model, tensors, "here")
+
+
+def test_tensors_are_copied_or_taken_themselves(tmp_path: Path) -> None:
+    model, path = saved(tmp_path)
+    tensors = load_file(path)
+    assign_tensors(model, tensors, "here")
+    tensors["visual.proj"].zero_()
+    assert bool(model.visual.proj.abs().max() > 0)
+    assign_tensors(model, tensors, "here", copy=False)
+    assert model.visual.proj.data_ptr() == tensors["visual.proj"].data_ptr()
+
+
+def test_half_precision_comes_back_as_it_was(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Clip(SPEC).bfloat16()
+    save_model(model, tmp_path / "half.safetensors")
+    again = load_model(tmp_path / "half.safetensors")
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert {p.dtype for p in again.parameters()} == {torch.bfloat16}
+
+
+LARGE = ClipSpec(
+    VisionSpec(4, 4096, 512, 8, 64, 5, image_size=8, patch_size=4),
+    TextSpec(1, 16, 8, 2, 4, 6, vocab_size=11),
+    projection_dim=6,
+)
+MAPPED = """
+import sys
+import torch
+from catransformers.models.nets import make_net  # what is imported is no part of the measurement
+import catransformers.models.clip
+from catransformers.models.storage import load_model
+
+def memory():
+    lines = open("/proc/self/status").read().splitlines()
+    found = dict(line.split(":") for line in lines)
+    return {name: int(found[name].split()[0]) * 1024 for name in ("RssAnon", "RssFile")}
+
+before = memory()
+net = load_model(sys.argv[1])
+total = sum(float(p.detach().sum()) for p in net.parameters())
+after = memory()
+print(*(after[name] - before[name] for name in ("RssAnon", "RssFile")), total)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_weights_are_mapped_not_read(tmp_path: Path) -> None:
+    """A net whose every weight has been looked at has cost pages of the file, and next to no memory of its own."""
+    torch.manual_seed(0)
+    path = tmp_path / "model.safetensors"
+    save_model(Clip(LARGE), path)
+    size = path.stat().st_size
+    assert size > 80e6
+    done = subprocess.run([sys.executable, "-c", MAPPED, str(path)], capture_output=True, text=True, check=True)
+    private, mapped, total = (float(part) for part in done.stdout.split())
+    assert total != 0
+    assert mapped > 0.95 * size
+    assert private < 0.1 * size
+
+
+def test_changing_a_mapped_net_leaves_the_file(tmp_path: Path) -> None:
+    _, path = saved(tmp_path)
+    before = path.read_bytes()
+    net = load_model(path)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    assert path.read_bytes() == before
+    load_model(path)
 
 
 def test_not_safetensors_is_an_error_not_a_crash(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.errors import InputError, Problem
+from catransformers.models.net import Batch, Net, Stack
 from catransformers.workloads.spec import ClipSpec, EncoderSpec, VisionSpec
 
 #: The initial logit scale of CLIP, ln(1 / 0.07), and the cap that training keeps it under, ln(100) (its section 2.5).
@@ -35,6 +36,39 @@ class QuickGelu(nn.Module):
 
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGelu}
+
+_BLOCK_AXES = {
+    "ln_1.weight": ("embed",),
+    "ln_1.bias": ("embed",),
+    "attn.in_proj_weight": ("qkv", "embed"),
+    "attn.in_proj_bias": ("qkv",),
+    "attn.out_proj.weight": ("embed", "attention"),
+    "attn.out_proj.bias": ("embed",),
+    "ln_2.weight": ("embed",),
+    "ln_2.bias": ("embed",),
+    "mlp.c_fc.weight": ("ffn", "embed"),
+    "mlp.c_fc.bias": ("ffn",),
+    "mlp.c_proj.weight": ("embed", "ffn"),
+    "mlp.c_proj.bias": ("embed",),
+}
+_VISION_AXES = {
+    "visual.class_embedding": ("embed",),
+    "visual.positional_embedding": ("token", "embed"),
+    "visual.conv1.weight": ("embed", "colour", "row", "column"),
+    "visual.ln_pre.weight": ("embed",),
+    "visual.ln_pre.bias": ("embed",),
+    "visual.ln_post.weight": ("embed",),
+    "visual.ln_post.bias": ("embed",),
+    "visual.proj": ("embed", "projection"),
+}
+_TEXT_AXES = {
+    "positional_embedding": ("token", "embed"),
+    "token_embedding.weight": ("vocabulary", "embed"),
+    "ln_final.weight": ("embed",),
+    "ln_final.bias": ("embed",),
+    "text_projection": ("embed", "projection"),
+    "logit_scale": (),
+}
 
 
 class Attention(nn.Module):
@@ -128,7 +162,7 @@ class VisionTransformer(nn.Module):
         return out
 
 
-class Clip(nn.Module):
+class Clip(Net):
     """A CLIP of any (pruned) spec.
 
     Args:
@@ -163,9 +197,55 @@ class Clip(nn.Module):
         _initialise_blocks(self.visual.transformer, vision)
         _initialise_blocks(self.transformer, text)
 
+    def stacks(self) -> tuple[Stack, ...]:
+        """The vision and the text encoder."""
+        norms = ("ln_1", "ln_2")
+        return (
+            Stack(
+                name="vision",
+                prefix="vision.",
+                blocks="visual.transformer.resblocks",
+                block_axes=_BLOCK_AXES,
+                stem_axes=_VISION_AXES,
+                head_size=self.spec.vision.head_dim,
+                context="attn.out_proj",
+                neurons="mlp.c_proj",
+                norms=norms,
+                outer_norms=("visual.ln_post",),
+                inputs=("images",),
+            ),
+            Stack(
+                name="text",
+                prefix="text.",
+                blocks="transformer.resblocks",
+                block_axes=_BLOCK_AXES,
+                stem_axes=_TEXT_AXES,
+                head_size=self.spec.text.head_dim,
+                context="attn.out_proj",
+                neurons="mlp.c_proj",
+                norms=norms,
+                outer_norms=("ln_final",),
+                inputs=("tokens",),
+            ),
+        )
+
+    def outputs(self, batch: Batch) -> dict[str, Tensor]:
+        """`image` (b, p) and `text` (b, p), unit vectors of what the batch holds, and `logit_scale`, a logarithm."""
+        found: dict[str, Tensor] = {"logit_scale": self.logit_scale}
+        if "images" in batch:
+            found["image"] = self.encode_image(batch["images"])
+        if "tokens" in batch:
+            found["text"] = self.encode_text(batch["tokens"])
+        return found
+
+    @torch.no_grad()
+    def constrain(self) -> None:
+        """Keep the temperature in CLIP's range: 0 ≤ logit_scale ≤ ln 100."""
+        self.logit_scale.clamp_(0.0, MAXIMAL_LOGIT_SCALE)
+
     def encode_image(self, images: Tensor) -> Tensor:
         """Images (b, 3, height, width) to unit vectors (b, p)."""
-        return F.normalize(self.visual(images), dim=-1)
+        return F.normalize(self.visual(images.to(self.visual.proj.dtype)), dim=-1)
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Token ids (b, s), the end token the highest id of its row, to unit vectors (b, p).

@@ -1,32 +1,35 @@
-"""One door to every base model: the shipped one, open_clip's by name, or a folder or file on disk."""
+"""One door to every base model: CLIP, ViT, BERT and Llama, shipped, on disk, in a library's cache, or downloaded.
+
+A base model is named by what people call it: `embedded`, a folder or file, an open_clip or timm name with a checkpoint,
+a repository on Hugging Face's hub, or a name of the zoo. Every tensor of the checkpoint must find its place and every
+parameter of the net its tensor; what differs is told by name. Weights are mapped from their files where their type and
+layout allow it, so that processes share them.
+"""
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from catransformers.errors import InputError, IntegrityError, Problem
-from catransformers.models.clip import Clip
-from catransformers.models.open_clip_base import (
-    Tokenizer,
-    checkpoint,
-    clip_from_state_dict,
-    clip_tokenizer,
-    open_clip_spec,
-    read_state_dict,
-    spec_from_configuration,
-)
-from catransformers.models.preprocess import Preprocess, preprocess_from
-from catransformers.models.storage import embedded_model, load_model
-from catransformers.models.tensor_cache import digest
+from catransformers.models.named_sources import find_source
+from catransformers.models.sources import TOKENIZER, WHERE
+from catransformers.workloads.spec import BertSpec, ClipSpec, ModelSpec, VitSpec
 from catransformers.workloads.zoo import CLIP_VOCABULARY
 
-#: What save_model writes, and what open_clip's folders (as published on Hugging Face) hold.
-OWN_FILE: Final = "model.safetensors"
-OPEN_CLIP_CONFIGURATION: Final = "open_clip_config.json"
-OPEN_CLIP_WEIGHTS: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from catransformers.models.net import Net
+    from catransformers.models.preprocess import Preprocess
+    from catransformers.models.text_tokens import TextTokenizer
+
+#: Seed of the fresh weights of a classifier's dense layer.
+_CLASSIFIER_SEED: Final = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,107 +38,185 @@ class Base:
 
     Args:
         name: as the user gave it.
-        model: in evaluation mode.
+        net: in evaluation mode.
         sha256: of its weights by name, whatever file they came from.
-        preprocess: from image files to its images; the embedded task makes its images itself.
+        preprocess: from image files to its images; None for a model of texts, or one that does not say.
+        tokenizer_path: its `tokenizer.json`, or a folder with the older files of one; None if it has none of its own.
+        class_names: of its classifier's outputs, where they have names.
     """
 
     name: str
-    model: Clip
+    net: Net
     sha256: str
-    preprocess: Preprocess
+    preprocess: Preprocess | None = None
+    tokenizer_path: Path | None = None
+    class_names: tuple[str, ...] | None = None
 
     @property
     def reads_any_text(self) -> bool:
-        """Whether it has CLIP's byte-pair vocabulary; the embedded model knows the words of its own task only."""
-        return self.model.spec.text.vocab_size == CLIP_VOCABULARY
+        """Whether it can read captions that are not of its own task: with CLIP's vocabulary, or a tokeniser."""
+        spec = self.net.spec
+        return self.tokenizer_path is not None or (
+            isinstance(spec, ClipSpec) and spec.text.vocab_size == CLIP_VOCABULARY
+        )
 
-    def tokenizer(self) -> Tokenizer:
-        """CLIP's tokeniser for this model's context length.
+    def tokenizer(self) -> Callable[[Sequence[str]], Tensor]:
+        """A CLIP's tokeniser: texts (n) → ids (n, context), cut to the context with the end token kept.
+
+        For CLIP's vocabulary it is open_clip's, where that is installed; else the model's own.
 
         Raises:
-            InputError: if its vocabulary is not CLIP's, or open_clip cannot be imported.
+            InputError: if it is no CLIP, has neither vocabulary nor tokeniser, or a library for it is missing.
         """
-        if not self.reads_any_text:
-            words = self.model.spec.text.vocab_size
+        spec = self.net.spec
+        if not isinstance(spec, ClipSpec):
             raise InputError(
-                Problem(
-                    "model.base",
-                    f"{self.name!r} has a vocabulary of {words} words of its own task and cannot read other captions",
-                    hint="use an open_clip model for your own captions",
-                )
+                Problem(WHERE, f"{self.name!r} is of family {spec.family!r} and reads no captions", "clip")
             )
-        return clip_tokenizer(self.model.spec.text.tokens)
+        words = spec.text.vocab_size
+        own = self.tokenizer_path
+        if words == CLIP_VOCABULARY and (own is None or find_spec("open_clip") is not None):
+            from catransformers.models.open_clip_base import clip_tokenizer  # noqa: PLC0415 - torch
+
+            return clip_tokenizer(spec.text.tokens)
+        if own is None:
+            what = f"{self.name!r} has a vocabulary of {words} words of its own task and cannot read other captions"
+            raise InputError(Problem(WHERE, what, hint="use an open_clip model for your own captions"))
+        tokens = self.text_tokenizer()
+        return lambda texts: tokens.encode(list(texts), spec.text.tokens)["tokens"]
+
+    def text_tokenizer(self) -> TextTokenizer:
+        """The tokeniser that came with the model.
+
+        Raises:
+            InputError: if there is none, it cannot be read, or does not fit the model's table of tokens.
+        """
+        if self.tokenizer_path is None:
+            what = f"{self.name!r} has no tokeniser beside its weights"
+            raise InputError(Problem(WHERE, what, hint=f"put its {TOKENIZER} into the folder"))
+        from catransformers.models.text_tokens import TextTokenizer  # noqa: PLC0415 - torch
+
+        tokens = TextTokenizer(self.tokenizer_path)
+        spec = self.net.spec
+        rows = spec.text.vocab_size if isinstance(spec, ClipSpec) else spec.vocab_size
+        if tokens.vocab_size > rows:
+            what = f"the tokeniser of {self.name!r} has {tokens.vocab_size} tokens, the model a table of {rows}"
+            raise InputError(Problem(WHERE, what))
+        return tokens
+
+    def metadata(self) -> dict[str, object]:
+        """What a model made from this one has to say in its description: how it wants images, its classes' names."""
+        said: dict[str, object] = {}
+        if self.preprocess is not None:
+            said["preprocess"] = self.preprocess.to_dict()
+        if self.class_names is not None:
+            said["class_names"] = list(self.class_names)
+        return said
+
+    def save_files(self, folder: Path) -> list[Path]:
+        """Write what a model made from this one needs beside its weights: the tokeniser, if there is one.
+
+        Returns:
+            The files written.
+
+        Raises:
+            InputError: if a tokeniser in older files cannot be read.
+            OSError: if the folder cannot be written.
+        """
+        if self.tokenizer_path is None:
+            return []
+        target = folder / TOKENIZER
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.tokenizer_path.is_dir():
+            self.text_tokenizer().save(target)
+        elif not (target.exists() and target.samefile(self.tokenizer_path)):
+            shutil.copyfile(self.tokenizer_path, target)
+        return [target]
 
 
-def load_base(base: str, pretrained: str | None = None, *, allow_network: bool = False) -> Base:
+def load_base(
+    base: str, pretrained: str | None = None, *, allow_network: bool = False, classes: int | None = None
+) -> Base:
     """Load a base model.
 
     Args:
-        base: `embedded`; a folder or a `.safetensors` file that this package wrote; a folder in open_clip's layout
-            (as Hugging Face has them); or the name of an open_clip model.
-        pretrained: for a name, which weights: a checkpoint file, or a tag of open_clip's list.
-        allow_network: whether a tag's file may be downloaded where no cache has it.
+        base: `embedded` or another model that ships with the package; a folder or a `.safetensors` file that this
+            package wrote; a folder in the layout of open_clip, timm or Hugging Face; the name of an open_clip or timm
+            model, or open_clip's JSON file of one; a repository on the hub, or a name of the zoo (`bert-base`).
+        pretrained: for a name, which weights: a checkpoint file, a folder, or a tag of open_clip's list.
+        allow_network: whether weights may be downloaded where no cache has them.
+        classes: asks for a fresh classifier of so many classes on an encoder (ViT, BERT) that has none.
 
     Raises:
         InputError: for an unknown name or tag, a missing file, weights that do not fit; says what to do.
         IntegrityError: if a file that this package wrote is damaged.
     """
-    path = Path(base).expanduser()
-    if base == "embedded" or path.exists():
-        if pretrained is not None:
-            what = f"{base!r} comes with its weights; {pretrained!r} cannot be added"
-            raise InputError(Problem("model.pretrained", what, hint="leave it out"))
-        if base == "embedded":
-            return _own(base, embedded_model())
-        return _from_path(base, path)
-    spec = open_clip_spec(base)
-    if pretrained is None:
-        what = f"missing: which weights of {base}?"
-        hint = "a random model would be searched for nothing"
-        raise InputError(Problem("model.pretrained", what, "a checkpoint file, or a tag of open_clip's list", hint))
-    file = Path(pretrained).expanduser()
-    settings = {}
-    if not file.is_file():
-        if file.suffix in (".safetensors", ".pt", ".pth", ".bin") or len(file.parts) > 1:
-            raise InputError(Problem("model.pretrained", f"there is no file {pretrained}"))
-        file, found = checkpoint(base, pretrained, allow_network=allow_network)
-        settings = dict(found)
-    if settings.get("quick_gelu"):
-        spec = replace(spec, activation="quick_gelu")
-    model = clip_from_state_dict(spec, read_state_dict(file), str(file))
-    preprocess = preprocess_from(spec.vision.image_size, settings, "model.pretrained")
-    return Base(base, model, digest(model.state_dict()), preprocess)
+    source = find_source(base, pretrained, allow_network=allow_network)
+    _with_classes(source.spec, classes, base)
+    preprocess, net = source.preprocess(), source.net()
+    names = source.class_names
+    if classes is not None and net.spec.classes != classes:
+        net, names = _add_classifier(net, classes), None
+    from catransformers.models.tensor_cache import digest  # noqa: PLC0415 - torch
+
+    return Base(base, net.eval(), digest(net.state_dict()), preprocess, source.tokenizer, names)
 
 
-def _own(name: str, model: Clip) -> Base:
-    model = model.eval()
-    return Base(name, model, digest(model.state_dict()), Preprocess(model.spec.vision.image_size))
+def spec_of_base(
+    base: str, pretrained: str | None = None, *, allow_network: bool = False, classes: int | None = None
+) -> ModelSpec:
+    """The spec of the base model that `load_base` gives for the same arguments; its weights are not read.
 
+    Where a named model is not on this machine, its architecture as published; `load_base` says what is missing.
 
-def _from_path(base: str, path: Path) -> Base:
-    if path.is_file():
-        return _own(base, load_model(path))
-    if (path / OPEN_CLIP_CONFIGURATION).is_file():
-        return _from_open_clip_folder(base, path)
-    if not (path / OWN_FILE).is_file():
-        allowed = f"{OWN_FILE} with its .json, or {OPEN_CLIP_CONFIGURATION} with its weights"
-        raise InputError(Problem("model.base", f"the folder {base} holds no model", allowed))
-    return _own(base, load_model(path / OWN_FILE))
-
-
-def _from_open_clip_folder(base: str, path: Path) -> Base:
+    Raises:
+        InputError: for an unknown name or tag, or what cannot be a base model.
+    """
     try:
-        config = json.loads((path / OPEN_CLIP_CONFIGURATION).read_text(encoding="utf-8"))
-        description, settings = config.get("model_cfg", config), config.get("preprocess_cfg", {})
-        spec = spec_from_configuration(description, base)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise IntegrityError(f"{path / OPEN_CLIP_CONFIGURATION}: not an open_clip configuration: {error}") from error
-    weights = next((path / name for name in OPEN_CLIP_WEIGHTS if (path / name).is_file()), None)
-    if weights is None:
-        problem = Problem("model.base", f"the folder {base} holds no weights", ", ".join(OPEN_CLIP_WEIGHTS))
+        source = find_source(base, pretrained, allow_network=allow_network)
+    except IntegrityError as error:
+        raise InputError(Problem(WHERE, str(error))) from error
+    return _with_classes(source.spec, classes, base)
+
+
+def _with_classes(spec: ModelSpec, classes: int | None, name: str) -> ModelSpec:
+    """The spec with the classifier that is asked for.
+
+    Raises:
+        InputError: if there cannot be one, or there is one of another size.
+    """
+    if classes is None:
+        return spec
+    problem = None
+    if not isinstance(spec, VitSpec | BertSpec):
+        problem = Problem(WHERE, f"{name!r} is of family {spec.family!r}, which has no classifier", "vit, bert")
+    elif classes < 1:
+        problem = Problem(WHERE, f"a classifier of {classes} classes", "from 1")
+    elif spec.classes not in (0, classes):
+        what = f"{name!r} has a classifier of {spec.classes} classes, and the task has {classes}"
+        problem = Problem(WHERE, what, hint="start from an encoder without classifier, or one of these classes")
+    if problem is not None:
         raise InputError(problem)
-    model = clip_from_state_dict(spec, read_state_dict(weights), str(weights))
-    return Base(
-        base, model, digest(model.state_dict()), preprocess_from(spec.vision.image_size, settings, "model.base")
-    )
+    if isinstance(spec, BertSpec):
+        return spec if spec.classes else replace(spec, pooler=True, classes=classes)
+    return replace(spec, classes=classes) if isinstance(spec, VitSpec) else spec
+
+
+def _add_classifier(net: Net, classes: int) -> Net:
+    """The net with a fresh classifier; its own tensors are shared, not copied, where the family allows it."""
+    if net.spec.family == BertSpec.family:
+        from catransformers.models import bert_formats  # noqa: PLC0415 - torch
+
+        return bert_formats.add_classifier(net, classes, _CLASSIFIER_SEED)  # type: ignore[arg-type] # a Bert
+    import torch  # noqa: PLC0415
+
+    from catransformers.models.nets import make_net  # noqa: PLC0415
+    from catransformers.models.storage import assign_tensors  # noqa: PLC0415
+
+    made = make_net(replace(net.spec, classes=classes), empty=True)
+    tensors = net.state_dict()
+    for name, tensor in made.state_dict().items():
+        if name not in tensors:
+            tensors[name] = torch.zeros(tensor.shape)
+    assign_tensors(made, tensors, "a fresh classifier", copy=False)
+    return made

@@ -1,10 +1,12 @@
-"""open_clip's models as base models: its architectures by name, its checkpoints into our `Clip`, its tokeniser.
+"""open_clip's models as base models: its architectures by name, its checkpoints' tensors, its tokeniser.
 
 Only what a CLIP of two plain transformers needs is read: the dimensions from open_clip's model configurations (without
 importing it), the list of published checkpoints, and the byte-pair tokeniser. Weights come from a file or from the
-caches that open_clip and Hugging Face keep; nothing is downloaded unless the caller says so. Every tensor must fit.
+caches that open_clip and Hugging Face keep; nothing is downloaded unless the caller says so. TinyCLIP's checkpoints are
+open_clip's with each part under a name of its own.
 
-Source: Ilharco et al., OpenCLIP, 2021 (doi 10.5281/zenodo.5143773), MIT licence.
+Sources: Ilharco et al., OpenCLIP, 2021 (doi 10.5281/zenodo.5143773), MIT licence; Wu et al., *TinyCLIP*, ICCV 2023
+(arXiv 2309.12314), with the names in its published checkpoints.
 """
 
 from __future__ import annotations
@@ -12,21 +14,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
-import os
-import pickle
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from catransformers.errors import InputError, IntegrityError, Problem, unknown_name
-from catransformers.models.clip import Clip
-from catransformers.models.storage import assign_tensors
-from catransformers.models.torchvision_compat import ENVIRONMENT, declare_operators, is_mismatch
+from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.models.torchvision_compat import import_beside_torchvision
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 from catransformers.workloads.zoo import ZOO
 
@@ -34,9 +30,10 @@ from catransformers.workloads.zoo import ZOO
 Tokenizer = Callable[[Sequence[str]], Tensor]
 
 EXTRA: Final = 'pip install "catransformers[clip]"'
-_MAX_NAMED_FAULTS: Final = 8
 #: Entries of OpenAI's first checkpoints that are facts about the model, not weights.
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size")
+#: What TinyCLIP puts before the names of a part, each wrapped for several devices or not.
+_TINY_CLIP_PART: Final = re.compile(r"^_(?:image_encoder|text_encoder|logit_scale)\.(?:module\.)?")
 _CLIP_KEYS: Final = frozenset({"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"})
 _VISION_KEYS: Final = frozenset({"image_size", "layers", "width", "head_width", "mlp_ratio", "patch_size"})
 _TEXT_KEYS: Final = frozenset({"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"})
@@ -48,18 +45,7 @@ def import_open_clip() -> Any:
     Raises:
         InputError: if it is not installed, or torchvision, which it imports, does not fit the installed torch.
     """
-    if os.environ.get(ENVIRONMENT) == "1" and importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    try:
-        return importlib.import_module("open_clip")
-    except ImportError as error:
-        raise InputError(Problem("open_clip", f"cannot be imported: {error}", hint=EXTRA)) from error
-    except RuntimeError as error:
-        if not is_mismatch(error):
-            raise
-        what = f"cannot be imported: the installed torchvision was not built for torch {torch.__version__}"
-        hint = f"install the torchvision that belongs to it, from where torch came from, or set {ENVIRONMENT}=1"
-        raise InputError(Problem("open_clip", what, hint=hint)) from error
+    return import_beside_torchvision("open_clip", EXTRA)
 
 
 def _configurations() -> dict[str, Path]:
@@ -71,6 +57,20 @@ def _configurations() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.json"))}
 
 
+def is_open_clip_name(name: str) -> bool:
+    """Whether an open_clip model, of two plain transformers or not, has this name."""
+    return _folded(name) in {known.casefold() for known in open_clip_names()}
+
+
+def open_clip_names() -> tuple[str, ...]:
+    """The names of open_clip's architectures; without it, those of the zoo."""
+    return tuple(dict.fromkeys((*ZOO, *_configurations())))
+
+
+def _folded(name: str) -> str:
+    return name.replace("/", "-").casefold()
+
+
 def open_clip_spec(name: str) -> ClipSpec:
     """The spec of an open_clip model by name (`ViT-B-16`, `ViT-B/16-quickgelu`); open_clip is not imported.
 
@@ -79,7 +79,7 @@ def open_clip_spec(name: str) -> ClipSpec:
     """
     files = _configurations()
     known = {known.casefold(): known for known in (*ZOO, *files)}
-    exact = known.get(name.replace("/", "-").casefold())
+    exact = known.get(_folded(name))
     if exact is None:
         problem = unknown_name("model.base", "base model", name, known.values())
         if not files:
@@ -139,72 +139,47 @@ def spec_from_configuration(config: Mapping[str, Any], name: str) -> ClipSpec:
     )
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint file of open_clip's making: safetensors, or torch's format without any code.
-
-    Raises:
-        InputError: if the file cannot be read, holds more than tensors, or is an executable TorchScript archive.
-    """
-    where = "model.pretrained"
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(Problem(where, f"{path} cannot be read: {error.strerror or error}")) from error
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "damaged, or holds code beside the tensors; give a safetensors file"
-        raise InputError(Problem(where, f"{path} is not a checkpoint of tensors: {reason}", hint=hint)) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise InputError(Problem(where, f"{path} does not hold a model's tensors by name"))
-    return {str(name).removeprefix("module."): tensor for name, tensor in content.items()}
-
-
-def clip_from_state_dict(spec: ClipSpec, tensors: Mapping[str, Tensor], where: str) -> Clip:
-    """A `Clip` of `spec` with open_clip's weights, as float32.
-
-    Raises:
-        InputError: if a tensor is missing, too many or of another shape; they are named.
-    """
-    weights = {name: tensor.float() for name, tensor in tensors.items() if name not in _NOT_WEIGHTS}
+def tensors_from_open_clip(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of open_clip, OpenAI or TinyCLIP by our names, which are open_clip's."""
+    weights = {_TINY_CLIP_PART.sub("", name): tensor for name, tensor in tensors.items() if name not in _NOT_WEIGHTS}
     if "logit_scale" in weights and weights["logit_scale"].numel() == 1:
         weights["logit_scale"] = weights["logit_scale"].reshape(())
-    with torch.device("meta"):
-        model = Clip(spec)
-    try:
-        assign_tensors(model, weights, where)
-    except IntegrityError as error:
-        faults = str(error).split("; ")
-        shown = "; ".join(faults[:_MAX_NAMED_FAULTS])
-        more = f"; … ({len(faults)} in all)" if len(faults) > _MAX_NAMED_FAULTS else ""
-        raise InputError(Problem("model.pretrained", shown + more)) from error
-    return model.eval()
+    return weights
 
 
-def checkpoint(name: str, pretrained: str, *, allow_network: bool) -> tuple[Path, Mapping[str, Any]]:
-    """The file of a published checkpoint (a tag of open_clip's list) and open_clip's settings for it.
+def checkpoint_settings(name: str, pretrained: str) -> Mapping[str, Any]:
+    """open_clip's settings of a published checkpoint: where it lies, its activation, how it wants its images.
 
     Args:
         name: the model's name in open_clip.
         pretrained: the tag, e.g. `datacomp_xl_s13b_b90k`.
+
+    Raises:
+        InputError: for an unknown tag, or if open_clip cannot be imported.
+    """
+    open_clip = import_open_clip()
+    name = name.replace("/", "-")
+    if not open_clip.pretrained.is_pretrained_cfg(name, pretrained):
+        tags = open_clip.list_pretrained_tags_by_model(name)
+        problem = unknown_name("model.pretrained", "checkpoint", pretrained, tags)
+        allowed = ", or ".join(["a file", *([problem.allowed] if tags else [])])
+        raise InputError(Problem(problem.where, problem.what, allowed, problem.hint))
+    settings: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, pretrained)
+    return settings
+
+
+def checkpoint(name: str, pretrained: str, *, allow_network: bool) -> Path:
+    """The file of a published checkpoint.
+
+    Args:
+        name: the model's name in open_clip.
+        pretrained: the tag.
         allow_network: whether it may be downloaded if no cache has it.
 
     Raises:
         InputError: for an unknown tag, and for a file that is not there while the network is not allowed.
     """
-    open_clip = import_open_clip()
-    name = name.replace("/", "-")
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if not open_clip.pretrained.is_pretrained_cfg(name, pretrained):
-        problem = unknown_name("model.pretrained", "checkpoint", pretrained, tags)
-        raise InputError(
-            Problem(problem.where, problem.what, f"a file, or {problem.allowed or 'nothing'}", problem.hint)
-        )
-    settings: Mapping[str, Any] = open_clip.get_pretrained_cfg(name, pretrained)
+    settings, open_clip = checkpoint_settings(name, pretrained), import_open_clip()
     path = _cached(open_clip, settings)
     if path is None and allow_network:
         path = Path(open_clip.download_pretrained(settings))
@@ -215,7 +190,7 @@ def checkpoint(name: str, pretrained: str, *, allow_network: bool) -> tuple[Path
             hint += f" (for instance after `hf download {repository}`)"
         what = f"the weights {pretrained!r} of {name} are not on this machine, and the network is not allowed"
         raise InputError(Problem("model.pretrained", what, hint=hint))
-    return path, settings
+    return path
 
 
 def _cached(open_clip: Any, settings: Mapping[str, Any]) -> Path | None:

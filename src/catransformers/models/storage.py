@@ -1,7 +1,8 @@
 """Models on disk: tensors as safetensors, and beside them a JSON file with the spec and the SHA-256 of the tensors.
 
 Files appear whole or not at all (temporary file, fsync, rename), and nothing is loaded that was not written: the hash,
-every tensor's name and every shape must agree. No pickle anywhere.
+every tensor's name and every shape must agree. No pickle anywhere. Weights are mapped, not read: processes that load
+the same file share its pages, and a net that is only read from costs no memory of its own.
 """
 
 from __future__ import annotations
@@ -12,21 +13,26 @@ import os
 from collections.abc import Mapping
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
+from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.files import write_whole
-from catransformers.models.clip import Clip
-from catransformers.workloads.spec import ClipSpec
+from catransformers.models.net import Net
+from catransformers.models.nets import make_net
+from catransformers.workloads.families import spec_from_dict
+
+if TYPE_CHECKING:
+    from catransformers.models.clip import Clip
 
 RESERVED = ("spec", "sha256")
 
 
-def save_model(model: Clip, path: Path, metadata: Mapping[str, object] | None = None) -> str:
+def save_model(model: Net, path: Path, metadata: Mapping[str, object] | None = None) -> str:
     """Write `path` (safetensors) and the `.json` beside it: spec, SHA-256 and the `metadata`'s keys.
 
     Returns:
@@ -70,17 +76,17 @@ def read_description(path: Path) -> dict[str, object]:
     return description
 
 
-def load_model(path: str | os.PathLike[str]) -> Clip:
-    """The model at `path`, its weights checked against the SHA-256 and the spec of the JSON beside it.
+def load_model(path: str | os.PathLike[str]) -> Net:
+    """The model at `path`, of any family, its weights checked against the SHA-256 and the spec of the JSON beside it.
 
     Args:
         path: the `.safetensors` file, or the folder that holds `model.safetensors`.
 
     Returns:
-        The model on the CPU, in evaluation mode.
+        The model on the CPU, in evaluation mode; its weights are mapped from the file.
 
     Raises:
-        InputError: if a file is missing or the spec is not a CLIP's.
+        InputError: if a file is missing or the spec is no model's.
         IntegrityError: if the tensors are not the ones described: another hash, a tensor missing or too many,
             another shape or type.
     """
@@ -89,30 +95,29 @@ def load_model(path: str | os.PathLike[str]) -> Clip:
         path /= "model.safetensors"
     description = read_description(path)
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise InputError(Problem(str(path), f"cannot be read: {error.strerror}")) from error
-    digest = hashlib.sha256(content).hexdigest()
     if digest != description["sha256"]:
         raise IntegrityError(f"{path}: SHA-256 is {digest}, not {description['sha256']} as its .json says")
     try:
-        tensors = load_tensors(content)
+        tensors = load_file(path)
     except SafetensorError as error:
         raise IntegrityError(f"{path}: not a safetensors file: {error}") from error
     spec = description["spec"]
     if not isinstance(spec, dict):
         raise InputError(Problem(str(path.with_suffix(".json")), "the spec is not an object"))
-    with torch.device("meta"):
-        model = Clip(ClipSpec.from_dict(spec))
-    assign_tensors(model, tensors, str(path))
+    model = make_net(spec_from_dict(spec), empty=True)
+    assign_tensors(model, tensors, str(path), copy=False)
     return model.eval()
 
 
-def assign_tensors(model: Clip, tensors: Mapping[str, torch.Tensor], where: str) -> None:
-    """Make `tensors` the model's weights (copied); every tensor of both sides must find its partner.
+def assign_tensors(model: Net, tensors: Mapping[str, torch.Tensor], where: str, *, copy: bool = True) -> None:
+    """Make `tensors` the model's weights (copied, or themselves); every tensor of both sides must find its partner.
 
     Raises:
-        IntegrityError: with every missing and extra name and every wrong shape.
+        IntegrityError: with every missing and extra name, every wrong shape and type.
     """
     expected = model.state_dict()
     faults = [f"missing {name}" for name in expected if name not in tensors]
@@ -120,10 +125,22 @@ def assign_tensors(model: Clip, tensors: Mapping[str, torch.Tensor], where: str)
     for name, tensor in tensors.items():
         if name in expected and tensor.shape != expected[name].shape:
             faults.append(f"{name} is {tuple(tensor.shape)}, not {tuple(expected[name].shape)}")
+        if name in expected and not tensor.is_floating_point():
+            faults.append(f"{name} is of {tensor.dtype}, not of a real type")
     if faults:
         raise IntegrityError(f"{where}: the tensors do not fit the model: " + "; ".join(faults))
-    copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-    model.load_state_dict(copies, strict=True, assign=True)
+    own = {name: tensor.detach().clone() if copy else tensor.detach() for name, tensor in tensors.items()}
+    model.load_state_dict(own, strict=True, assign=True)
+
+
+def shipped_model(folder: str) -> Net:
+    """A model that ships with the package, by its folder in `data`.
+
+    Raises:
+        IntegrityError: if the shipped files are damaged.
+    """
+    with as_file(files("catransformers.data").joinpath(folder)) as place:
+        return load_model(place / "model.safetensors")
 
 
 def embedded_model() -> Clip:
@@ -132,5 +149,8 @@ def embedded_model() -> Clip:
     Raises:
         IntegrityError: if the shipped files are damaged.
     """
-    with as_file(files("catransformers.data").joinpath("embedded")) as folder:
-        return load_model(folder / "model.safetensors")
+    from catransformers.models.clip import Clip  # noqa: PLC0415 - families are loaded when used
+
+    model = shipped_model("embedded")
+    assert isinstance(model, Clip)  # noqa: S101 - for the type checker
+    return model

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
@@ -27,7 +28,7 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
         result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        result.update(tensor.numpy().tobytes())
+        result.update(tensor.reshape(-1).view(torch.uint8).numpy().data)  # numpy has no bfloat16
     return result.hexdigest()
 
 

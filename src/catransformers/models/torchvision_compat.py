@@ -9,11 +9,15 @@ torchvision that fits the installed torch: this is for machines where there is n
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import sys
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import torch
+
+from catransformers.errors import InputError, Problem
 
 #: Set to 1 to allow the stand-ins wherever this package needs open_clip.
 ENVIRONMENT: Final = "CATRANSFORMERS_TORCHVISION_STAND_INS"
@@ -52,3 +56,27 @@ def declare_operators() -> torch.library.Library | None:
         del sys.modules[module]  # what the failed import left behind
     importlib.import_module("torchvision")
     return library
+
+
+def import_beside_torchvision(name: str, extra: str) -> Any:
+    """A package that imports torchvision.
+
+    Args:
+        name: the package.
+        extra: the command that installs it.
+
+    Raises:
+        InputError: if it is not installed, or torchvision does not fit the installed torch.
+    """
+    if os.environ.get(ENVIRONMENT) == "1" and importlib.util.find_spec("torchvision") is not None:
+        declare_operators()
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise InputError(Problem(name, f"cannot be imported: {error}", hint=extra)) from error
+    except RuntimeError as error:
+        if not is_mismatch(error):
+            raise
+        what = f"cannot be imported: the installed torchvision was not built for torch {torch.__version__}"
+        hint = f"install the torchvision that belongs to it, from where torch came from, or set {ENVIRONMENT}=1"
+        raise InputError(Problem(name, what, hint=hint)) from error
