@@ -9,7 +9,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.losses import clamp_logit_scale, contrastive_loss, repeats
+from catransformers.accuracy.losses import (
+    class_loss,
+    contrastive_loss,
+    language_loss,
+    next_token_nll,
+    pair_loss,
+    repeats,
+)
 
 
 def distinct(number: int) -> torch.Tensor:
@@ -49,8 +56,41 @@ def test_repeats_finds_equal_rows_only() -> None:
     assert repeats(tokens).nonzero().tolist() == [[0, 2], [2, 0]]
 
 
-def test_the_temperature_is_clamped_as_in_clip() -> None:
-    for start, end in ((9.0, math.log(100)), (-1.0, 0.0), (2.0, 2.0)):
-        scale = torch.tensor(start)
-        clamp_logit_scale(scale)
-        assert float(scale) == pytest.approx(end)
+def test_of_outputs_and_batch_it_is_the_same() -> None:
+    generator = torch.Generator().manual_seed(0)
+    image, text = (torch.nn.functional.normalize(torch.randn(4, 6, generator=generator), dim=1) for _ in range(2))
+    outputs = {"image": image, "text": text, "logit_scale": torch.tensor(1.5)}
+    expected = contrastive_loss(math.exp(1.5) * image @ text.T, distinct(4))
+    torch.testing.assert_close(pair_loss(outputs, {"tokens": distinct(4)}), expected)
+
+
+def test_the_loss_of_a_class_is_minus_the_log_of_its_probability() -> None:
+    logits = torch.tensor([[0.0, 1.0, 2.0], [3.0, 0.0, -1.0]])
+    labels = torch.tensor([2, 1])
+    probabilities = torch.softmax(logits, dim=1)
+    expected = -(math.log(probabilities[0, 2]) + math.log(probabilities[1, 1])) / 2
+    assert float(class_loss({"logits": logits}, {"labels": labels})) == pytest.approx(expected, rel=1e-6)
+
+
+def test_the_loss_of_a_text_is_that_of_its_next_real_tokens() -> None:
+    """By hand, over the tokens that are predicted: all but the first, and no padding."""
+    logits = torch.randn(2, 4, 5, generator=torch.Generator().manual_seed(2))
+    tokens = torch.tensor([[1, 2, 3, 4], [4, 0, 1, 1]])
+    mask = torch.tensor([[True, True, True, True], [True, True, False, False]])
+    logs = torch.log_softmax(logits, dim=2)
+    first = -(logs[0, 0, 2] + logs[0, 1, 3] + logs[0, 2, 4])
+    second = -logs[1, 0, 0]
+    total, number = next_token_nll(logits, tokens, mask)
+    torch.testing.assert_close(total, torch.stack([first, second]))
+    assert number.tolist() == [3, 1]
+    loss = language_loss({"logits": logits}, {"tokens": tokens, "mask": mask})
+    torch.testing.assert_close(loss, (first / 3 + second) / 2)
+    whole = language_loss({"logits": logits}, {"tokens": tokens})
+    torch.testing.assert_close(
+        whole, torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten())
+    )
+
+
+def test_a_text_of_one_token_predicts_nothing() -> None:
+    logits, mask = torch.randn(1, 3, 4), torch.tensor([[True, False, False]])
+    assert float(language_loss({"logits": logits}, {"tokens": torch.zeros(1, 3, dtype=torch.int64), "mask": mask})) == 0

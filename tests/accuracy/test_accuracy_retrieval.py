@@ -10,13 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.retrieval import (
-    RetrievalPool,
-    clustered_standard_error,
-    paired_difference,
-    recall_at_1,
-    score_similarity,
-)
+from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1, score_similarity
+from catransformers.accuracy.score import clustered_standard_error, paired_difference
 from catransformers.errors import InputError
 from catransformers.models.clip import Clip
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
@@ -25,9 +20,9 @@ from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 def test_hits_of_both_directions_by_hand() -> None:
     similarity = torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.5, 0.6], [0.0, 0.4, 0.7]])
     score = score_similarity(similarity, np.array([0, 0, 1]))
-    assert score.hits.tolist() == [[True, True], [False, True], [True, True]]
-    assert score.image_to_text == pytest.approx(2 / 3)
-    assert score.text_to_image == 1
+    assert score.values.tolist() == [1, 0.5, 1]
+    assert score.metrics["image_to_text"] == pytest.approx(2 / 3)
+    assert score.metrics["text_to_image"] == 1
     assert score.accuracy == pytest.approx(5 / 6)
     # Deviations of the pair means 1, 0.5, 1 from 5/6, summed by group: 1/6 − 1/3 = −1/6 and 1/6.
     assert score.standard_error == pytest.approx(math.sqrt(2 / 1 * 2 / 36) / 3)
@@ -71,7 +66,7 @@ def test_the_order_of_pairs_does_not_matter(seed: int) -> None:
     second = score_similarity(similarity[order][:, order], groups[order])
     assert second.accuracy == pytest.approx(first.accuracy)
     assert second.standard_error == pytest.approx(first.standard_error)
-    assert np.array_equal(second.hits, first.hits[order])
+    assert np.array_equal(second.values, first.values[order])
 
 
 def test_paired_difference_cancels_what_both_share() -> None:
@@ -97,7 +92,7 @@ def test_a_model_is_scored_alike_whatever_the_batch_and_left_as_it_was() -> None
     pool = RetrievalPool(torch.randn(30, 3, 8, 8), torch.randint(0, 11, (30, 6)), np.repeat(np.arange(10), 3))
     scores = [recall_at_1(model, pool, batch_size) for batch_size in (7, 30, 1000)]
     assert model.training
-    assert all(np.array_equal(score.hits, scores[0].hits) for score in scores)
+    assert all(np.array_equal(score.values, scores[0].values) for score in scores)
     empty = RetrievalPool(torch.zeros(0, 3, 8, 8), torch.zeros(0, 6, dtype=torch.int64), np.zeros(0, dtype=np.int64))
     with pytest.raises(InputError, match="no pairs"):
         recall_at_1(model, empty)

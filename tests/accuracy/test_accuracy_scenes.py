@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.tasks import TASKS, named_task
+from catransformers.accuracy.tasks import TASKS, task_kind
 from catransformers.accuracy.tasks.scenes import ScenesTask, draw_pairs, tokenize
 from catransformers.accuracy.tasks.scenes_images import IMAGE_SIZE, render, scans
 from catransformers.accuracy.tasks.scenes_text import (
@@ -153,20 +153,30 @@ def test_the_end_token_is_the_highest_and_unknown_words_are_all_named() -> None:
 def test_images_of_a_seed_are_the_same_and_others_differ() -> None:
     task = ScenesTask()
     first, again, other = (next(task.train_batches(64, seed)) for seed in (1, 1, 2))
-    assert torch.equal(first[0], again[0])
-    assert torch.equal(first[1], again[1])
-    assert not torch.equal(first[0], other[0])
-    assert first[0].shape == (64, 3, IMAGE_SIZE, IMAGE_SIZE)
-    assert first[0].dtype == torch.float32
-    assert torch.isfinite(first[0]).all()
-    assert first[0].abs().max() < 8
+    assert all(torch.equal(first[name], again[name]) for name in ("images", "tokens"))
+    images = first["images"]
+    assert not torch.equal(images, other["images"])
+    assert images.shape == (64, 3, IMAGE_SIZE, IMAGE_SIZE)
+    assert images.dtype == torch.float32
+    assert torch.isfinite(images).all()
+    assert images.abs().max() < 8
+
+
+def test_a_stream_can_be_taken_up_anywhere() -> None:
+    stream = ScenesTask().train_batches(9, 3)
+    whole = [next(stream) for _ in range(4)]
+    later = ScenesTask().train_batches(9, 3, start=2)
+    for number in (2, 3):
+        batch = next(later)
+        assert all(torch.equal(batch[name], whole[number][name]) for name in ("images", "tokens"))
 
 
 @pytest.mark.parametrize("batch_size", [1, 30, 64])
 def test_batches_have_the_size_asked_for(batch_size: int) -> None:
     stream = ScenesTask().train_batches(batch_size, 0)
     for _ in range(2):
-        images, tokens = next(stream)
+        batch = next(stream)
+        images, tokens = batch["images"], batch["tokens"]
         assert len(images) == len(tokens) == batch_size
         assert len(torch.unique(tokens, dim=0)) == batch_size
 
@@ -205,8 +215,9 @@ def test_the_pools_are_as_described() -> None:
 
 def test_calibration_is_always_the_same_and_covers_all_pairs() -> None:
     first, again = (ScenesTask().calibration_batches(100) for _ in range(2))
-    assert [len(images) for images, _ in first] == [100] * 5 + [12]
-    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+    assert [len(batch["images"]) for batch in first] == [100] * 5 + [12]
+    for a, b in zip(first, again, strict=True):
+        assert all(torch.equal(a[name], b[name]) for name in ("images", "tokens"))
 
 
 def test_no_pair_of_a_pool_describes_another_pairs_scene() -> None:
@@ -216,7 +227,6 @@ def test_no_pair_of_a_pool_describes_another_pairs_scene() -> None:
 
 
 def test_tasks_by_name() -> None:
-    assert named_task("scenes").name == "scenes"
-    assert "scenes" in TASKS
+    assert task_kind("scenes") is TASKS["scenes"]
     with pytest.raises(InputError, match="did you mean 'scenes'"):
-        named_task("scene")
+        task_kind("scene")

@@ -1,11 +1,12 @@
-"""The loss that base training, fine-tuning and pruning importance share: CLIP's symmetric cross-entropy.
+"""The losses that base training, fine-tuning and pruning importance share.
 
-A batch of pairs is classified both ways, image → text and text → image, at the learnt temperature. A caption that
-stands twice in a batch is right for both of its images, so its repeats are left out of the negatives instead of being
-punished (with a few thousand captions and batches of 64 that happens often enough to matter).
+CLIP's symmetric cross-entropy: a batch of pairs is classified both ways, image → text and text → image, at the learnt
+temperature. A caption that stands twice in a batch is right for both of its images, so its repeats are left out of the
+negatives instead of being punished (with a few thousand captions and batches of 64 that happens often enough to
+matter). Classifiers have their cross-entropy, language models that of the next token. Each is the mean of the samples'
+losses.
 
-Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, figure 3 and
-section 2.5 (the temperature is kept at or below 100).
+Source: Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, figure 3.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from catransformers.models.clip import MAXIMAL_LOGIT_SCALE
+from catransformers.models.net import Batch, Outputs, wide
 
 
 def repeats(tokens: Tensor) -> Tensor:
@@ -47,7 +48,34 @@ def contrastive_loss(logits_per_image: Tensor, tokens: Tensor) -> Tensor:
     return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
 
 
-@torch.no_grad()
-def clamp_logit_scale(logit_scale: Tensor) -> None:
-    """Keep the temperature in CLIP's range, in place: 0 ≤ logit_scale ≤ ln 100; after every optimiser step."""
-    logit_scale.clamp_(0.0, MAXIMAL_LOGIT_SCALE)
+def pair_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """`contrastive_loss` of a CLIP's outputs on a batch of pairs."""
+    logits = outputs["logit_scale"].exp() * outputs["image"] @ outputs["text"].T
+    return contrastive_loss(logits, batch["tokens"])
+
+
+def class_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """Mean cross-entropy of `logits` (b, classes) and `labels` (b,), in nats."""
+    return F.cross_entropy(outputs["logits"], batch["labels"])
+
+
+def next_token_nll(logits: Tensor, tokens: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """What a language model makes of each sample's tokens but the first.
+
+    Args:
+        logits: (b, s, V).
+        tokens: (b, s).
+        mask: (b, s) bool, true where a token is real; padding is on the right.
+
+    Returns:
+        (b,) the sum of −ln p(token) over the tokens that are predicted, and (b,) their number.
+    """
+    nll = F.cross_entropy(wide(logits[:, :-1]).transpose(1, 2), tokens[:, 1:], reduction="none")  # (b, s - 1)
+    real = torch.ones_like(nll) if mask is None else mask[:, 1:].to(nll.dtype)
+    return (nll * real).sum(dim=1), real.sum(dim=1)
+
+
+def language_loss(outputs: Outputs, batch: Batch) -> Tensor:
+    """Mean over samples of the mean −ln p of their tokens, in nats."""
+    total, number = next_token_nll(outputs["logits"], batch["tokens"], batch.get("mask"))
+    return (total / number.clamp_min(1)).mean()

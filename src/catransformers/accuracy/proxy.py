@@ -1,8 +1,9 @@
 """The accuracy trial's short fine-tune: let a freshly pruned model recover, the same way for every spec.
 
 A proxy ranks models; it need not finish training them. So every model gets the same few steps (AdamW, warm-up as a
-fraction of the steps, cosine decay to zero, gradients clipped) on the same batches, and comparisons between specs see
-as little noise as possible: with one thread and one seed the result is the same to the bit.
+fraction of the steps, cosine decay to zero, gradients clipped) on the same batches, whatever the number of devices, and
+comparisons between specs see as little noise as possible: with one thread and one seed the result is the same to the
+bit. On request smaller models get more steps, so that all train with equal compute (`scaled_steps`).
 
 Sources: Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019 (AdamW) and SGDR, ICLR 2017 (cosine);
 Radford et al. 2021, section 2.5 (no decay on gains and biases, temperature clamp); the steps, rate and batch size are
@@ -18,13 +19,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from catransformers.accuracy.distillation import Targets, distillation_loss
-from catransformers.accuracy.losses import clamp_logit_scale, contrastive_loss
-from catransformers.accuracy.tasks import Batch, Task
+from catransformers.accuracy.distillation import KeptTeacher, Teacher
+from catransformers.accuracy.step import Precision, StepSettings, backward, resolved_precision
+from catransformers.accuracy.tasks import Task
 from catransformers.errors import CatransformersError, InputError, Problem
-from catransformers.models.clip import Clip
+from catransformers.models.net import Net
 
 
 class TrialFailure(CatransformersError):  # noqa: N818 - what the study calls it
@@ -38,11 +39,14 @@ class ProxySettings:
     Args:
         steps: optimiser steps; 0 leaves the model as it is.
         learning_rate: the peak, after the warm-up.
-        batch_size: pairs a step.
+        batch_size: samples a step.
         warmup_fraction: fraction of the steps in which the rate rises linearly, 0 to 1.
         weight_decay: AdamW's, on matrices only (not on biases, norms, class token, temperature).
         max_gradient_norm: gradients are scaled down to this norm.
-        distillation: weight of the distance to the base's embeddings (1 − cosine), where targets are given.
+        distillation: weight of the distance to what the base makes of the batch, where there is a teacher; None: the
+            usual one for the kind of net (`distillation.default_weight`).
+        micro_batch: samples at a time; None: the whole batch. The gradient is the same.
+        precision: of the forward pass; `auto` is bf16 on a GPU that has it, else fp32.
         seed: of the order of the data.
         threads: torch threads during the fine-tune; results repeat to the bit with 1.
     """
@@ -53,7 +57,9 @@ class ProxySettings:
     warmup_fraction: float = 0.1
     weight_decay: float = 0.01
     max_gradient_norm: float = 1.0
-    distillation: float = 20.0
+    distillation: float | None = None
+    micro_batch: int | None = None
+    precision: Precision = "fp32"
     seed: int = 0
     threads: int = 1
 
@@ -70,7 +76,8 @@ class ProxySettings:
             ("warmup_fraction", 0 <= self.warmup_fraction <= 1, "0 to 1"),
             ("weight_decay", 0 <= self.weight_decay < math.inf, "≥ 0"),
             ("max_gradient_norm", self.max_gradient_norm > 0, "> 0"),
-            ("distillation", 0 <= self.distillation < math.inf, "≥ 0"),
+            ("distillation", self.distillation is None or 0 <= self.distillation < math.inf, "≥ 0"),
+            ("micro_batch", self.micro_batch is None or self.micro_batch >= 1, "≥ 1"),
             ("threads", self.threads >= 1, "≥ 1"),
         )
         problems = [
@@ -84,7 +91,7 @@ class ProxySettings:
 
 @dataclass(frozen=True, slots=True)
 class ProxyResult:
-    """What a fine-tune did: every step's contrastive loss, before the step, in nats, and its wall time in seconds."""
+    """What a fine-tune did: every step's loss of the task, before the step, in nats, and its wall time in seconds."""
 
     losses: tuple[float, ...]
     seconds: float
@@ -125,80 +132,75 @@ def torch_threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def scaled_steps(steps: int, base_macs: int, macs: int, most: float = 4.0) -> int:
+    """Steps that give a smaller model as much compute as `steps` give the base, at most `most` times as many.
+
+    Source: arXiv 2505.01386, section 4 (pruned models are fine-tuned with equal compute).
+    """
+    return round(steps * min(max(1.0, base_macs / macs), most))
+
+
 def fine_tune(
-    model: Clip,
+    net: Net,
     task: Task,
     settings: ProxySettings,
-    targets: Targets | None = None,
+    teacher: Teacher | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> ProxyResult:
-    """Fine-tune `model` in place on the task's training pairs.
+    """Fine-tune `net` in place on the task's training data.
 
     Args:
-        model: the (pruned) model, on the device to use; changed, and left in evaluation mode.
-        task: gives `train_batches(batch_size, seed)`.
+        net: the (pruned) net, on the device to use; changed, and left in evaluation mode.
+        task: gives `train_batches(batch_size, seed)` and the loss.
         settings: see `ProxySettings`.
-        targets: the base's embeddings of the same batches (`distillation.cached_targets` with the same batch size,
-            seed and number of steps); None: learn from the pairs alone.
+        teacher: what the base makes of the same batches (`distillation.teacher_of` with the same batch size, seed and
+            number of steps); None: learn from the data alone.
         progress: called after every step with its number (from 1) and its loss.
 
     Returns:
         The learning curve and the time.
 
     Raises:
-        InputError: if the targets are not those of `settings.steps` batches.
+        InputError: if the teacher's targets are not those of `settings.steps` batches.
         TrialFailure: if the loss or a gradient is not finite; says at which step.
     """
-    if targets is not None and len(targets) != settings.steps:
-        raise InputError(Problem("targets", f"of {len(targets)} steps", f"{settings.steps} steps"))
+    if isinstance(teacher, KeptTeacher) and len(teacher) != settings.steps:
+        raise InputError(Problem("targets", f"of {len(teacher)} steps", f"{settings.steps} steps"))
     started = time.perf_counter()
-    device = next(model.parameters()).device
+    device = next(net.parameters()).device
     optimiser = torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay),
+        parameter_groups(net, settings.weight_decay),
         lr=settings.learning_rate,
         betas=(0.9, 0.98),
         eps=1e-6,
         fused=True,
     )
+    how = StepSettings(settings.distillation, settings.micro_batch, task.pairwise, settings.precision)
+    scaler = torch.amp.GradScaler(device.type, enabled=resolved_precision(settings.precision, device) == "fp16")
     batches = task.train_batches(settings.batch_size, settings.seed)
     losses = []
-    model.train()
+    net.train()
     with torch_threads(settings.threads):
         for step in range(settings.steps):
             for group in optimiser.param_groups:
                 group["lr"] = rate(step, settings)
-            images, tokens = next(batches)
-            target = None if targets is None else (targets.images[step].to(device), targets.texts[step].to(device))
-            loss, norm = _step(model, optimiser, (images.to(device), tokens.to(device)), target, settings)
-            if not (math.isfinite(loss) and math.isfinite(norm)):
+            batch = {name: tensor.to(device, non_blocking=True) for name, tensor in next(batches).items()}
+            target = None if teacher is None else teacher(step, batch)
+            optimiser.zero_grad(set_to_none=True)
+            loss = backward(net, task.loss, batch, target, how, scaler.scale)
+            scaler.unscale_(optimiser)
+            norm = float(nn.utils.clip_grad_norm_(net.parameters(), settings.max_gradient_norm))
+            # A gradient scaler looks for its scale by overflowing: then it leaves the step out.
+            if not math.isfinite(loss) or not (math.isfinite(norm) or scaler.is_enabled()):
                 raise TrialFailure(
                     f"the fine-tune diverged at step {step + 1} of {settings.steps}: loss {loss}, gradient norm {norm}"
                     f" (learning rate {settings.learning_rate:g})"
                 )
+            scaler.step(optimiser)
+            scaler.update()
+            net.constrain()
             losses.append(loss)
             if progress is not None:
                 progress(step + 1, loss)
-    model.eval()
+    net.eval()
     return ProxyResult(tuple(losses), time.perf_counter() - started)
-
-
-def _step(
-    model: Clip,
-    optimiser: torch.optim.Optimizer,
-    batch: Batch,
-    target: tuple[Tensor, Tensor] | None,
-    settings: ProxySettings,
-) -> tuple[float, float]:
-    """One optimiser step, none where the gradient is not finite; the contrastive loss and the gradient's norm."""
-    images, tokens = batch
-    image, text = model.encode_image(images), model.encode_text(tokens)
-    loss = contrastive_loss(model.logit_scale.exp() * image @ text.T, tokens)
-    total = loss if target is None else loss + settings.distillation * distillation_loss(image, text, *target)
-    optimiser.zero_grad(set_to_none=True)
-    total.backward()  # type: ignore[no-untyped-call]
-    norm = float(nn.utils.clip_grad_norm_(model.parameters(), settings.max_gradient_norm))
-    value = float(loss.detach())
-    if math.isfinite(value) and math.isfinite(norm):
-        optimiser.step()
-        clamp_logit_scale(model.logit_scale)
-    return value, norm

@@ -9,14 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import count
 from math import ceil
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.retrieval import RetrievalPool
-from catransformers.accuracy.tasks import Batch, PoolName
+from catransformers.accuracy.losses import pair_loss
+from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1
+from catransformers.accuracy.score import Score
+from catransformers.accuracy.tasks import PoolName, unknown_pool
 from catransformers.accuracy.tasks.scenes_images import render
 from catransformers.accuracy.tasks.scenes_text import (
     CONTEXT,
@@ -27,6 +31,11 @@ from catransformers.accuracy.tasks.scenes_text import (
     tokenize_scenes,
 )
 from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.models.net import Batch, Net, Outputs
+
+if TYPE_CHECKING:
+    from catransformers.config import AccuracySection
+    from catransformers.models.loading import Base
 
 POOL_GROUPS, POOL_GROUP_SIZE = 125, 8  # 1,000 pairs
 CALIBRATION_PAIRS = 512
@@ -72,26 +81,54 @@ class ScenesTask:
     """Scenes of two handwritten digits; see the module."""
 
     name = "scenes"
+    pairwise = True
 
-    def train_batches(self, batch_size: int, seed: int, group_size: int = TRAIN_GROUP_SIZE) -> Iterator[Batch]:
+    def train_batches(
+        self,
+        batch_size: int,
+        seed: int,
+        start: int = 0,
+        *,
+        rank: int = 0,
+        world_size: int = 1,
+        group_size: int = TRAIN_GROUP_SIZE,
+    ) -> Iterator[Batch]:
         """Endless batches of groups that differ by one change; no scene stands twice in a batch.
 
         Args:
             batch_size: pairs a batch.
             seed: of everything random.
+            start: number of the first batch; those before it are drawn and dropped.
+            rank: this process's number of `world_size`.
+            world_size: processes that share every batch, in equal parts.
             group_size: pairs a group; 1 gives unrelated scenes, more gives harder batches.
         """
         rng = _generator("train", seed)
-        while True:
+        share = batch_size // world_size
+        part = slice(rank * share, (rank + 1) * share)
+        for number in count():
             _, images, tokens = draw_pairs(ceil(batch_size / group_size), group_size, "train", rng)
-            yield images[:batch_size], tokens[:batch_size]
+            if number >= start:
+                yield {"images": images[:batch_size][part], "tokens": tokens[:batch_size][part]}
 
     def calibration_batches(self, batch_size: int) -> list[Batch]:
         """512 pairs of the calibration split, in groups like those of the pools."""
         groups = CALIBRATION_PAIRS // POOL_GROUP_SIZE
         rng = _generator("calibration", 0)
         _, images, tokens = draw_pairs(groups, POOL_GROUP_SIZE, "calibration", rng)
-        return list(zip(torch.split(images, batch_size), torch.split(tokens, batch_size), strict=True))
+        parts = zip(torch.split(images, batch_size), torch.split(tokens, batch_size), strict=True)
+        return [{"images": image, "tokens": token} for image, token in parts]
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """CLIP's symmetric cross-entropy."""
+        return pair_loss(outputs, batch)
+
+    def evaluate(self, net: Net, pool: PoolName) -> Score:
+        """Mean recall@1 on a pool."""
+        return recall_at_1(net, self.pool(pool))
+
+    def check(self) -> None:
+        """Nothing can be missing: the task makes its data."""
 
     def pool(self, name: PoolName) -> RetrievalPool:
         """1,000 pairs in 125 groups of 8.
@@ -100,7 +137,7 @@ class ScenesTask:
             InputError: for another name than `validation` and `test`.
         """
         if name not in ("validation", "test"):
-            raise InputError(unknown_name("pool", "pool", name, ("validation", "test")))
+            raise unknown_pool(name)
         return _pool(name)
 
 
@@ -108,3 +145,8 @@ class ScenesTask:
 def _pool(name: PoolName) -> RetrievalPool:
     _, images, tokens = draw_pairs(POOL_GROUPS, POOL_GROUP_SIZE, name, _generator(name, 0))
     return RetrievalPool(images, tokens, np.repeat(np.arange(POOL_GROUPS), POOL_GROUP_SIZE))
+
+
+def open_task(section: AccuracySection, base: Base) -> ScenesTask:
+    """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
+    return ScenesTask()

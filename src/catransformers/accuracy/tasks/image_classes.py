@@ -1,0 +1,76 @@
+"""Image classification: cross-entropy and accuracy on the user's images, as they are (nothing is augmented)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from catransformers.accuracy.classification import class_score
+from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.judging import judge
+from catransformers.accuracy.losses import class_loss
+from catransformers.accuracy.score import Score
+from catransformers.accuracy.tasks import PoolName
+from catransformers.accuracy.tasks.on_data import DataTask, check_classes, image_of, image_reader
+from catransformers.models.net import Batch, Net, Outputs
+
+if TYPE_CHECKING:
+    from catransformers.config import AccuracySection
+    from catransformers.models.loading import Base
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """A sample's image and class."""
+
+    preprocess: Callable[[Image.Image], Tensor]
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
+        """`images` and `labels`."""
+        return {"images": image_of(sample, self.preprocess), "labels": torch.tensor(sample.label)}
+
+
+class ImageClassesTask(DataTask):
+    """Image classification; see the module.
+
+    Args:
+        source: with an image and a class a sample.
+        section: gives `workers` and `pool_samples`.
+        preprocess: an opened image → (3, h, w); the base model's.
+    """
+
+    name = "image-classification"
+
+    def __init__(self, source: Source, section: AccuracySection, preprocess: Callable[[Image.Image], Tensor]) -> None:
+        super().__init__(source, section)
+        self.preprocess = preprocess
+
+    def make(self, *, training: bool) -> LabelledImage:
+        """Image and class."""
+        return LabelledImage(self.preprocess)
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Cross-entropy."""
+        return class_loss(outputs, batch)
+
+    def judged(self, net: Net, pool: PoolName) -> Score:
+        """Accuracy, with top-5 accuracy and mean recall over classes."""
+        found = judge(
+            net,
+            self.pool(pool),
+            lambda outputs, batch: {"logits": outputs["logits"].float(), "labels": batch["labels"]},
+        )
+        return class_score(found["logits"], found["labels"], ("top_5", "mean_per_class_recall"))
+
+
+def open_task(section: AccuracySection, base: Base) -> ImageClassesTask:
+    """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
+    source = open_data(section.data or "", "classes")
+    check_classes(source, base)
+    return ImageClassesTask(source, section, image_reader(base))

@@ -1,0 +1,87 @@
+"""Text classification: single sentences, or pairs of them, as in GLUE.
+
+Metrics beside accuracy are those that GLUE's tasks are quoted by: F1 of class 1 where there are two classes (MRPC,
+QQP), and the correlation of Matthews (CoLA).
+
+Source: Wang et al., GLUE, ICLR 2019, section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from catransformers.accuracy.classification import class_score
+from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.judging import judge
+from catransformers.accuracy.losses import class_loss
+from catransformers.accuracy.score import Score
+from catransformers.accuracy.tasks import PoolName
+from catransformers.accuracy.tasks.on_data import Collate, DataTask, check_classes, text_length, text_of, trimmed
+from catransformers.models.net import Batch, Net, Outputs
+from catransformers.models.text_tokens import TextTokenizer
+
+if TYPE_CHECKING:
+    from catransformers.config import AccuracySection
+    from catransformers.models.loading import Base
+
+
+@dataclass(frozen=True, slots=True)
+class _LabelledText:
+    """A sample's text or pair of texts, and its class."""
+
+    tokenizer: TextTokenizer
+    length: int
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
+        return text_of(sample, self.tokenizer, self.length) | {"labels": torch.tensor(sample.label)}
+
+
+class TextClassesTask(DataTask):
+    """Classification of sentences and pairs; see the module.
+
+    Args:
+        source: with one text or two, and a class, a sample.
+        section: gives `workers` and `pool_samples`.
+        tokenizer: the base model's.
+        length: tokens of a text; longer ones are cut.
+    """
+
+    name = "text-classification"
+
+    def __init__(self, source: Source, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
+        super().__init__(source, section)
+        self.tokenizer, self.length = tokenizer, length
+
+    def make(self, *, training: bool) -> _LabelledText:
+        """Tokens and class."""
+        return _LabelledText(self.tokenizer, self.length)
+
+    def collate(self) -> Collate:
+        """Padding only as far as a text of the batch goes."""
+        return trimmed
+
+    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """Cross-entropy."""
+        return class_loss(outputs, batch)
+
+    def judged(self, net: Net, pool: PoolName) -> Score:
+        """Accuracy, with F1 and Matthews' correlation."""
+        found = judge(
+            net,
+            self.pool(pool),
+            lambda outputs, batch: {"logits": outputs["logits"].float(), "labels": batch["labels"]},
+        )
+        return class_score(found["logits"], found["labels"], ("f1", "matthews"))
+
+
+def open_task(section: AccuracySection, base: Base) -> TextClassesTask:
+    """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
+    length, tokenizer = text_length(section, base), base.text_tokenizer()
+    source = open_data(section.data or "", "texts")
+    check_classes(source, base)
+    return TextClassesTask(source, section, tokenizer, length)
