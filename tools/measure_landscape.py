@@ -21,11 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catransformers.accuracy.distillation import make_targets
-from catransformers.accuracy.losses import contrastive_loss
+from catransformers.accuracy.distillation import KeptTeacher, make_targets
 from catransformers.accuracy.proxy import ProxySettings, fine_tune
-from catransformers.accuracy.retrieval import recall_at_1
-from catransformers.accuracy.tasks import named_task
+from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.models.importance import importance
 from catransformers.models.prune import prune
 from catransformers.models.storage import embedded_model
@@ -65,13 +63,13 @@ def measure(dimensions: dict[str, int]) -> dict[str, float]:
 
     torch.set_num_threads(1)
 
-    model, task = embedded_model(), named_task("scenes")
-    scores = importance(model, task.calibration_batches(64), contrastive_loss)
+    model, task = embedded_model(), ScenesTask()
+    scores = importance(model, task.calibration_batches(64), task.loss)
     pruned = prune(model, model.spec.with_dimensions(dimensions), scores)
     settings = ProxySettings(steps=STEPS, seed=SEED, learning_rate=LEARNING_RATE)
     targets = make_targets(model, task, steps=STEPS, batch_size=settings.batch_size, seed=SEED)
-    result = fine_tune(pruned, task, settings, targets)
-    score = recall_at_1(pruned, task.pool("validation"))
+    result = fine_tune(pruned, task, settings, KeptTeacher(targets))
+    score = task.evaluate(pruned, "validation")
     return {"accuracy": score.accuracy, "standard_error": score.standard_error, "seconds": result.seconds}
 
 

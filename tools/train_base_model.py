@@ -37,7 +37,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.accuracy.losses import contrastive_loss
-from catransformers.accuracy.retrieval import RetrievalScore, recall_at_1
+from catransformers.accuracy.retrieval import recall_at_1
+from catransformers.accuracy.score import Score
 from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.accuracy.tasks.scenes_images import IMAGE_SIZE, render
 from catransformers.accuracy.tasks.scenes_text import (
@@ -288,14 +289,14 @@ def train(recipe: Recipe, every: int = 100, label: str = "") -> tuple[Clip, list
     return average, curve
 
 
-def described(score: RetrievalScore) -> dict[str, float | int]:
+def described(score: Score) -> dict[str, float | int]:
     """A score as it is stored."""
     return {
         "recall_at_1": score.accuracy,
         "standard_error": score.standard_error,
-        "image_to_text": score.image_to_text,
-        "text_to_image": score.text_to_image,
-        "hits": int(score.hits.sum()),
+        "image_to_text": score.metrics["image_to_text"],
+        "text_to_image": score.metrics["text_to_image"],
+        "hits": round(2 * score.values.sum()),  # a pair's value is the mean of its two directions
         "pairs": len(score.groups),
     }
 
