@@ -50,23 +50,21 @@ def run(index: int, steps: int, seed: int) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from catransformers.accuracy.distillation import make_targets
-    from catransformers.accuracy.losses import contrastive_loss
+    from catransformers.accuracy.distillation import KeptTeacher, make_targets
     from catransformers.accuracy.proxy import ProxySettings, fine_tune
-    from catransformers.accuracy.retrieval import recall_at_1
-    from catransformers.accuracy.tasks import named_task
+    from catransformers.accuracy.tasks.scenes import ScenesTask
     from catransformers.models.importance import importance
     from catransformers.models.prune import prune
     from catransformers.models.storage import embedded_model
     from catransformers.search.space import model_space
 
-    model, task = embedded_model(), named_task("scenes")
-    scores = importance(model, task.calibration_batches(64), contrastive_loss)
+    model, task = embedded_model(), ScenesTask()
+    scores = importance(model, task.calibration_batches(64), task.loss)
     pruned = prune(model, model_space(model.spec).spec(index), scores)
     settings = ProxySettings(steps=steps, seed=seed, learning_rate=LEARNING_RATE)
     targets = make_targets(model, task, steps=steps, batch_size=settings.batch_size, seed=seed)
-    result = fine_tune(pruned, task, settings, targets)
-    score = recall_at_1(pruned, task.pool("validation"))
+    result = fine_tune(pruned, task, settings, KeptTeacher(targets))
+    score = task.evaluate(pruned, "validation")
     return {"accuracy": score.accuracy, "standard_error": score.standard_error, "seconds": result.seconds}
 
 

@@ -145,3 +145,110 @@ def test_values_that_no_machine_can_take_are_problems(tmp_path, text):
     study.write_text(f'name = "s"\n{text}\n')
     _, problems = read(study)
     assert len(problems) == 1
+
+
+NEW = """
+name = "s"
+[model]
+family = "bert"
+base = "./bert"
+classes = 3
+usage = { tokens = 64 }
+[model.importance]
+heads = "leave-one-out"
+ffn = "magnitude"
+embed = "activation"
+layers = "random"
+ffn_block = 16
+[accuracy]
+task = "text-classification"
+data = "./texts"
+class_names = "names.txt"
+templates = "templates.txt"
+tokens = 64
+workers = 4
+pool_samples = 500
+flop_scaled = true
+micro_batch = 8
+precision = "bf16"
+distillation = 0.5
+"""
+
+
+def test_how_parts_are_judged_and_data_are_read_can_be_said(tmp_path):
+    study = tmp_path / "s.toml"
+    study.write_text(NEW)
+    config, problems = read(study)
+    assert not problems
+    assert (config.model.family, config.model.classes, config.model.usage) == ("bert", 3, {"tokens": 64})
+    assert config.model.importance.model_dump() == {
+        "heads": "leave-one-out",
+        "ffn": "magnitude",
+        "embed": "activation",
+        "layers": "random",
+        "ffn_block": 16,
+    }
+    assert (config.accuracy.micro_batch, config.accuracy.precision, config.accuracy.flop_scaled) == (8, "bf16", True)
+    for name in ("data", "class_names", "templates"):
+        assert getattr(config.accuracy, name).startswith(str(tmp_path)), name
+    study.write_text(config.to_toml())
+    assert read(study) == (config, [])
+
+
+def test_what_is_not_said_follows_from_the_kind_of_model():
+    config, problems = parse('name = "s"', "s")
+    assert not problems
+    assert config.model.family is config.model.classes is config.accuracy.distillation is config.accuracy.tokens is None
+    assert config.model.importance.heads == config.model.importance.ffn == config.model.importance.embed == "taylor"
+    assert config.model.importance.layers == "leave-one-out"
+    assert config.accuracy.precision == "auto"
+
+
+def test_every_mistake_in_the_new_keys_is_told_at_once():
+    _, problems = parse(
+        """
+        name = "x"
+        [model]
+        family = "bort"
+        classes = 1
+        usage = { tokens = 1.5 }
+        [model.importance]
+        heads = "tailor"
+        layers = "taylor"
+        ffn_block = 0
+        neurons = "random"
+        [accuracy]
+        class_names = 4
+        tokens = 1
+        workers = -1
+        pool_samples = 1
+        flop_scaled = 3
+        micro_batch = 0
+        precision = "bf61"
+        distillation = -1.0
+        template = "t.txt"
+        """,
+        "s.toml",
+    )
+    told = "\n".join(map(str, problems))
+    methods = "taylor, leave-one-out, magnitude, activation, random"
+    for expected in (
+        "s.toml: model.family: 'bort' is not an option; allowed: clip, vit, bert, llama (did you mean 'bert'?)",
+        "model.classes: 1 is out of range; allowed: ≥ 2",
+        "model.usage.tokens: 1.5",
+        f"model.importance.heads: 'tailor' is not an option; allowed: {methods} (did you mean 'taylor'?)",
+        "model.importance.layers: 'taylor' is not an option; allowed: leave-one-out, magnitude, activation, random",
+        "model.importance.ffn_block: 0 is out of range; allowed: ≥ 1",
+        "model.importance.neurons: unknown key; allowed: heads, ffn, embed, layers, ffn_block",
+        "accuracy.class_names: 4",
+        "accuracy.tokens: 1 is out of range; allowed: ≥ 2",
+        "accuracy.workers: -1 is out of range; allowed: ≥ 0",
+        "accuracy.pool_samples: 1 is out of range; allowed: ≥ 2",
+        "accuracy.flop_scaled: 3",
+        "accuracy.micro_batch: 0 is out of range; allowed: ≥ 1",
+        "accuracy.precision: 'bf61' is not an option; allowed: auto, fp32, bf16, fp16 (did you mean 'bf16'?)",
+        "accuracy.distillation: -1.0 is out of range",
+        "did you mean 'templates'?",
+    ):
+        assert expected in told, expected
+    assert len(problems) == 16

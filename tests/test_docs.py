@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,3 +103,18 @@ def test_schedules_in_the_docs_run(capsys, tmp_path, monkeypatch, line):
         )
         for figure in claim.groups():
             assert figure in out
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["family", "task"])
+def test_what_extends_the_package_passes_its_kit(tmp_path, number):
+    page = ROOT / "docs" / "howto-extend.md"
+    code, kit = blocks(page, "python")[2 * number : 2 * number + 2]
+    module, test = re.findall(r"`((?:test_)?\w+)\.py`", page.read_text())[2 * number : 2 * number + 2]
+    assert test == f"test_{module}"
+    (tmp_path / f"{module}.py").write_text(code)
+    (tmp_path / f"{test}.py").write_text(kit)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"{test}.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+    assert int(re.search(r"(\d+) passed", ran.stdout)[1]) >= 9
+    assert "failed" not in ran.stdout

@@ -19,6 +19,7 @@ from catransformers.errors import InputError, Problem, nearest
 from catransformers.units import as_float
 
 Mode = Literal["carbon", "latency", "energy"]
+ImportanceMethod = Literal["taylor", "leave-one-out", "magnitude", "activation", "random"]
 START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
 MAX_START_HOURS = 24 * 30
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
@@ -49,13 +50,26 @@ class DimensionRange(_Section):
         return tuple(value) if isinstance(value, list) else value
 
 
-class ModelSection(_Section):
-    """Which model to start from and which dimensions may shrink."""
+class ImportanceSection(_Section):
+    """How each kind of part is scored, and how many neighbouring FFN neurons go together."""
 
-    family: Literal["clip"] = "clip"
+    heads: ImportanceMethod = "taylor"
+    ffn: ImportanceMethod = "taylor"
+    embed: ImportanceMethod = "taylor"
+    layers: Literal["leave-one-out", "magnitude", "activation", "random"] = "leave-one-out"
+    ffn_block: int = Field(default=1, ge=1)
+
+
+class ModelSection(_Section):
+    """Which model to start from, how it is used, how it is pruned and which dimensions may shrink."""
+
+    family: Literal["clip", "vit", "bert", "llama"] | None = None
     base: str = Field(default="embedded", min_length=1)
     pretrained: str | None = None
     allow_network: bool = False
+    classes: int | None = Field(default=None, ge=2)
+    usage: dict[str, int] = Field(default_factory=dict)
+    importance: ImportanceSection = ImportanceSection()
     space: dict[str, DimensionRange] = Field(default_factory=dict)
 
 
@@ -104,11 +118,19 @@ class AccuracySection(_Section):
 
     task: str = "scenes"
     data: str | None = None
+    class_names: str | None = None
+    templates: str | None = None
+    tokens: int | None = Field(default=None, ge=2)
+    workers: int = Field(default=0, ge=0, le=256)
+    pool_samples: int = Field(default=1000, ge=2)
     steps: int = Field(default=100, ge=0)
+    flop_scaled: bool = False
     learning_rate: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=64, ge=2)
+    micro_batch: int | None = Field(default=None, ge=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     warmup_fraction: float = Field(default=0.1, ge=0, le=1)
-    distillation: float = Field(default=20.0, ge=0)
+    distillation: float | None = Field(default=None, ge=0)
 
 
 class SearchSection(_Section):
@@ -166,6 +188,7 @@ class StudyConfig(_Section):
     #: Keys that may change when a study is resumed; everything else defines the study.
     RESUMABLE: ClassVar[tuple[str, ...]] = (
         "search.trials",
+        "accuracy.workers",
         "execution.workers",
         "execution.measure",
         "execution.region",
@@ -223,7 +246,11 @@ def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
                     else hardware.technology
                 }
             ),
-            "accuracy": accuracy.model_copy(update={"data": anchor(accuracy.data, always=True)}),
+            "accuracy": accuracy.model_copy(
+                update={
+                    name: anchor(getattr(accuracy, name), always=True) for name in ("data", "class_names", "templates")
+                }
+            ),
             "execution": execution.model_copy(
                 update={"intensity_profile": anchor(execution.intensity_profile, always=True)}
             ),
@@ -322,4 +349,11 @@ def _known_keys(location: list[str]) -> list[str]:
 
 def _literal_options(location: list[str]) -> tuple[Any, ...]:
     model = _model_at(location[:-1])
-    return get_args(model.model_fields[location[-1]].annotation) if model else ()
+    if model is None:
+        return ()
+    return tuple(
+        option
+        for part in get_args(model.model_fields[location[-1]].annotation)
+        for option in (get_args(part) if get_args(part) else (part,))
+        if option is not type(None)
+    )

@@ -27,7 +27,7 @@ lifetime_years = -5
 mode = "carbn"
 
 [accuracy]
-task = "csv-retrieval"
+task = "retrieval"
 data = "{folder}/none.csv"
 
 [search]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
@@ -54,7 +55,7 @@ def test_every_mistake_is_told_at_once_with_its_place():
         ("[hardware]\ndimensions = { pe_z = [1] }", ["pe_z", "pe_x"]),
         ('[model.space]\n"vision.layers" = { min = 5, max = 4 }', ['model.space."vision.layers"', "min 5 is above"]),
         ('[model.space]\n"vision.layer" = { min = 5 }', ["unknown dimension", "vision.layers"]),
-        ('[accuracy]\ntask = "csv-retrieval"', ["accuracy.data: missing"]),
+        ('[accuracy]\ntask = "retrieval"', ["accuracy.data: missing"]),
         ('[accuracy]\ntask = "scene"', ["accuracy.task", "did you mean 'scenes'?"]),
         ('[accuracy]\ndata = "x.csv"', ["accuracy.data", "leave it out"]),
         ('[model]\npretrained = "openai"', ["model.pretrained"]),
@@ -71,11 +72,23 @@ def test_single_mistakes(text, words):
     assert all(word in str(problems[0]) for word in ["x.toml", *words])
 
 
-def test_data_that_are_not_there_and_a_base_that_could_not_read_them():
-    config, _ = parse('name = "x"\n[accuracy]\ntask = "csv-retrieval"\ndata = "nowhere.csv"', "x.toml")
-    text = "\n".join(map(str, check(config, "x.toml")))
-    assert "nowhere.csv" in text
-    assert "vocabulary" in text
+def test_data_that_are_not_there_and_a_base_that_cannot_read_those_that_are(tmp_path):
+    text = 'name = "x"\n[accuracy]\ntask = "retrieval"\ndata = "{}"'
+    config, _ = parse(text.format("nowhere.csv"), "x.toml")
+    assert "nowhere.csv" in "\n".join(map(str, check(config, "x.toml")))
+    rows = ["image,caption,split"]
+    for number, split in enumerate(["train", "calibration", "validation", "test"] * 2):
+        Image.new("RGB", (40, 36), (number * 30, 90, 90)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,colour number {number},{split}")
+    (tmp_path / "pairs.csv").write_text("\n".join(rows))
+    config, _ = parse(text.format(tmp_path / "pairs.csv"), "x.toml")
+    assert "vocabulary" in "\n".join(map(str, check(config, "x.toml")))
+
+
+def test_a_precision_that_the_device_has_not_is_told_before_anything_starts(study):
+    (problem,) = check(study(accuracy__precision="fp16"))
+    assert "accuracy.precision: fp16 needs a GPU" in str(problem)
+    assert check(study(accuracy__precision="bf16")) == []
 
 
 def test_a_base_on_disk_that_is_none(tmp_path):

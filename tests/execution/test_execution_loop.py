@@ -139,7 +139,7 @@ def test_a_crash_is_a_failed_trial_with_the_end_of_its_log(study, fake, tmp_path
 def test_many_failures_in_a_row_stop_the_study_before_they_eat_its_trials(study, fake, tmp_path):
     fake.environment["FAKE_CRASH"] = ",".join(map(str, range(2, 10)))
     with pytest.raises(StudyFailure, match=r"(?s)5 trials in a row failed.*wrong house"):
-        run_study(study(), tmp_path / "s", executor=fake)
+        run_study(study(execution__workers=1), tmp_path / "s", executor=fake)
     kept = load_study(tmp_path / "s").trials
     assert [t.status for t in kept] == ["complete"] * 2 + ["failed"] * 5
     fake.environment.pop("FAKE_CRASH")

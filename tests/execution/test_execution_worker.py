@@ -12,19 +12,24 @@ from importlib.util import find_spec
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
-from catransformers.accuracy.retrieval import recall_at_1
-from catransformers.accuracy.tasks import named_task
+from catransformers.accuracy.proxy import scaled_steps
+from catransformers.accuracy.tasks.scenes import ScenesTask
+from catransformers.config import ImportanceSection
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution.local import LocalExecutor
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result, read_result, request_of
 from catransformers.execution.trial import main
 from catransformers.models.clip import Clip
-from catransformers.models.storage import load_model, save_model
+from catransformers.models.magnitude import magnitude_scores, random_scores
+from catransformers.models.storage import embedded_model, load_model, save_model
 from catransformers.models.torchvision_compat import ENVIRONMENT
 from catransformers.study.directory import StudyDirectory
+from catransformers.workloads import families
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
+from catransformers.workloads.zoo import embedded_spec
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +47,7 @@ def test_real_trials_leave_what_the_study_says(real):
         assert (described["trial"], described["dimensions"]) == (trial.number, trial.dimensions)
         model = load_model(path)
         assert model.spec == real.costs.space.spec(trial.dimensions)
-        assert recall_at_1(model, named_task("scenes").pool("validation")).accuracy == trial.accuracy
+        assert ScenesTask().evaluate(model, "validation").accuracy == trial.accuracy
     base = real.evaluation(None, "test")
     assert base is not None
     for member in real.front:
@@ -99,7 +104,7 @@ def test_a_base_of_ones_own_and_images_from_a_csv_file(study, tmp_path, monkeypa
     config = study(
         model__base=str(tmp_path / "base"),
         model__space={},
-        accuracy__task="csv-retrieval",
+        accuracy__task="retrieval",
         accuracy__data=str(tmp_path / "pairs.csv"),
         accuracy__steps=1,
         accuracy__batch_size=4,
@@ -113,6 +118,36 @@ def test_a_base_of_ones_own_and_images_from_a_csv_file(study, tmp_path, monkeypa
         file.write("\n0.png,another caption,train")
     with pytest.raises(InputError, match=r"accuracy\.data: the data are not those"):
         run_study(config, tmp_path / "study")
+
+
+def test_a_study_can_say_how_parts_are_judged_and_how_trials_train(study, tmp_path):
+    """Equal compute, micro-batches, bfloat16, neurons in blocks, other scores: all of it reaches the trial."""
+    config = study(search__trials=1, accuracy__steps=2, accuracy__batch_size=16)
+    accuracy = {"flop_scaled": True, "micro_batch": 6, "precision": "bf16"}
+    scores = {"heads": "magnitude", "ffn": "activation", "embed": "random", "layers": "magnitude", "ffn_block": 32}
+    model = config.model.model_copy(update={"importance": ImportanceSection.model_validate(scores)})
+    config = config.model_copy(update={"accuracy": config.accuracy.model_copy(update=accuracy), "model": model})
+    results = run_study(config, tmp_path / "study")
+    (trial,) = results.trials
+    assert (trial.error, trial.status) == ("", "complete")
+    spec = results.costs.space.spec(trial.dimensions)
+    base, own = (families.workload(s).macs for s in (embedded_spec(), spec))
+    assert trial.metrics["steps"] == scaled_steps(2, base, own)
+    assert trial.metrics["steps"] > 2 or own == base
+    kept = results.directory.base
+    assert [p.name.split("-")[0] for p in kept.glob("*.safetensors")] == [
+        "importance"
+    ]  # no targets: the base runs along
+    scored = load_file(next(kept.glob("importance-*.safetensors")))
+    assert torch.equal(scored["text.embed"], random_scores(embedded_model(), config.search.seed)["text"]["embed"])
+    assert torch.equal(scored["vision.heads"], magnitude_scores(embedded_model())["vision"]["heads"].float())
+
+
+def test_without_a_teacher_nothing_is_kept_of_the_base(study, tmp_path):
+    config = study(search__trials=1, accuracy__steps=1, accuracy__batch_size=16, accuracy__distillation=0.0)
+    results = run_study(config, tmp_path / "study")
+    assert [t.status for t in results.trials] == ["complete"]
+    assert list(results.directory.base.glob("targets-*")) == []
 
 
 def test_requests_and_results_come_back_equal(study, tmp_path):

@@ -120,3 +120,19 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     collect.finish()
     assert spec is not None  # noqa: S101 - finish() has raised otherwise
     return spec
+
+
+def check_device(device: str) -> None:
+    """That a device can be used here.
+
+    Raises:
+        InputError: if it cannot; nothing falls back to another device in silence.
+    """
+    from catransformers.errors import InputError, Problem  # noqa: PLC0415
+
+    if device == "cpu":
+        return
+    import torch  # noqa: PLC0415 - only where a GPU is asked for
+
+    if not torch.cuda.is_available():
+        raise InputError(Problem("--device", "no CUDA device can be used here", "cpu"))

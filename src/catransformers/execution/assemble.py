@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from catransformers.accuracy.tasks import TASKS, data_problems, open_task
 from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
 from catransformers.design import check_node, read_scenario
 from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
-from catransformers.execution.bases import CSV_TASK, base_spec, open_base, open_task
+from catransformers.execution.bases import base_spec, open_base
 from catransformers.execution.cache import cache_folder
 from catransformers.execution.gate import check_gate
 from catransformers.execution.meters.choose import problems_of
@@ -71,7 +72,7 @@ def model_space_of(config: StudyConfig) -> ModelSpace:
     overrides = {name: values.model_dump() for name, values in config.model.space.items()}
     space = model_space(base_spec(config.model), overrides)
     if space.size > MAX_MODELS:
-        what, hint = f"{space.size:,} models", 'give fewer values, for instance "vision.layers" = { step = 2 }'
+        what, hint = f"{space.size:,} models", f'give fewer values, for instance "{space.names[0]}" = {{ step = 2 }}'
         raise InputError(Problem("model.space", what, f"at most {MAX_MODELS:,}", hint))
     return space
 
@@ -164,35 +165,26 @@ def check_machine(config: StudyConfig) -> list[Problem]:
 def _check_learning(config: StudyConfig) -> list[Problem]:
     """What is wrong with the base model's weights, the task, its data and the device."""
     problems = check_machine(config)
+    if config.accuracy.precision == "fp16" and config.execution.device == "cpu":
+        problems.append(Problem("accuracy.precision", "fp16 needs a GPU", "auto, fp32, bf16"))
     known = _try([], lambda: base_spec(config.model)) is not None  # if not, the model space has said so
     base = _try(problems, lambda: open_base(config.model)) if known else None
+    if config.accuracy.task not in TASKS:
+        return [*problems, unknown_name("accuracy.task", "task", config.accuracy.task, TASKS)]
     if base is None:
-        problems += _names_of_task(config)
-        return problems
+        return problems + data_problems(config.accuracy) + _missing_data(config)
     task: Any = _try(problems, lambda: open_task(config.accuracy, base))
-    if task is None:
-        problems += _names_of_task(config)
-    elif hasattr(task, "check"):
+    if task is not None:
         _try(problems, task.check)
     return problems
 
 
-def _names_of_task(config: StudyConfig) -> list[Problem]:
-    """What can be said of the task without a base model."""
-    from catransformers.accuracy.tasks import TASKS  # noqa: PLC0415 - imports torch
-
-    section = config.accuracy
-    if section.task != CSV_TASK and section.task not in TASKS:
-        return [unknown_name("accuracy.task", "task", section.task, [*TASKS, CSV_TASK])]
-    if section.task == CSV_TASK:
-        from catransformers.accuracy.tasks.csv_retrieval import read_pairs  # noqa: PLC0415 - imports torch
-
-        if section.data is None:
-            return [Problem("accuracy.data", "missing", "a CSV file with the columns image and caption")]
-        problems: list[Problem] = []
-        _try(problems, lambda: read_pairs(Path(str(section.data)).expanduser(), 0))
-        return problems
-    return []
+def _missing_data(config: StudyConfig) -> list[Problem]:
+    """What can be said of the data without a base model to open the task with."""
+    data = config.accuracy.data
+    if data is None or any(sign in data for sign in "*?[{") or Path(data).expanduser().exists():
+        return []  # a pattern names files that the task looks for itself
+    return [Problem("accuracy.data", f"{data} does not exist")]
 
 
 def _try(problems: list[Problem], make: Callable[[], T]) -> T | None:

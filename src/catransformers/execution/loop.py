@@ -43,7 +43,7 @@ from catransformers.search.strategies import Strategy, strategy
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
-from catransformers.workloads import clip
+from catransformers.workloads import families
 
 PATIENCE = 5  # failed trials in a row after which a study stops
 
@@ -239,8 +239,8 @@ def _record(done: Done, space: ModelSpace, proposal: ProposalRecord) -> TrialRec
         accuracy=result.accuracy,
         accuracy_se=result.standard_error,
         metrics=metrics,
-        parameters=clip.parameters(spec),
-        macs=clip.workload(spec).macs,
+        parameters=families.parameters(spec),
+        macs=families.workload(spec).macs,
         seconds=result.seconds,
         error=result.error,
         proposal=proposal,

@@ -56,6 +56,7 @@ class Request:
     def sha256(self) -> str:
         """What identifies the request: all that the result depends on."""
         content = {name: value for name, value in asdict(self).items() if name != "measure"}
+        content["accuracy"].pop("workers", None)  # batches are the same for any number
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

@@ -15,24 +15,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catransformers.accuracy.distillation import Targets, cached_targets
-from catransformers.accuracy.losses import contrastive_loss
-from catransformers.accuracy.proxy import ProxySettings, fine_tune
-from catransformers.accuracy.retrieval import RetrievalScore, paired_difference, recall_at_1
-from catransformers.accuracy.tasks import Task
+from catransformers.accuracy.distillation import LiveTeacher, Teacher, teacher_of
+from catransformers.accuracy.proxy import ProxySettings, fine_tune, scaled_steps
+from catransformers.accuracy.score import Score, paired_difference
+from catransformers.accuracy.tasks import Task, open_task
 from catransformers.errors import IntegrityError
-from catransformers.execution.bases import open_base, open_task
+from catransformers.execution.bases import open_base
 from catransformers.execution.messages import Request, Result
 from catransformers.files import write_whole
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance
+from catransformers.models.importance import Importance, Methods
 from catransformers.models.importance_store import cached_importance
+from catransformers.models.loading import Base
 from catransformers.models.prune import prune
 from catransformers.models.storage import load_model, save_model
 from catransformers.study.directory import StudyDirectory
-from catransformers.workloads import clip
+from catransformers.workloads import families
 
-HITS = "hits.npy"  # (n, 2) bool: which pairs the base model retrieves, for paired differences
+VALUES = "values.npy"  # (n,) what the base model gets for each thing that is judged, for paired differences
 MODEL = "model.safetensors"
 
 
@@ -53,11 +52,12 @@ def do(request: Request, folder: Path) -> Result:
 
 def _base(request: Request, folder: Path) -> Result:
     """The base model on the validation pool, the importance of its parts, and what it teaches the trials."""
-    model, task = _base_and_task(request)
-    _importance(model, task, request, folder)
-    _targets(model, task, request, folder)
-    score = recall_at_1(model, task.pool("validation"))
-    _keep_hits(folder, score)
+    base, task = _base_and_task(request)
+    base.net.to(request.device)
+    _importance(base, task, request, folder)
+    _teacher(base, task, request, folder, request.accuracy_section.steps)
+    score = task.evaluate(base.net, "validation")
+    _keep_values(folder, score)
     return _result(request, score, {})
 
 
@@ -65,26 +65,36 @@ def _trial(request: Request, folder: Path) -> Result:
     """Prune to the request's dimensions, fine-tune, evaluate on the validation pool, keep the checkpoint."""
     study = _study(folder)
     base, task = _base_and_task(request)
-    spec = base.spec.with_dimensions(request.dimensions)
-    model = prune(base, spec, _importance(base, task, request, study.base))
-    count = sum(parameter.numel() for parameter in model.parameters())
-    if count != clip.parameters(spec):
-        raise IntegrityError(f"the pruned model has {count} parameters, its spec {clip.parameters(spec)}")
     section = request.accuracy_section
+    spec = base.net.spec.with_dimensions(request.dimensions)
+    scores = _importance(base, task, request, study.base)
+    net = prune(base.net, spec, scores, ffn_block=request.model_section.importance.ffn_block).to(request.device)
+    count = sum(parameter.numel() for parameter in net.parameters())
+    if count != families.parameters(spec):
+        raise IntegrityError(f"the pruned model has {count} parameters, its spec {families.parameters(spec)}")
+    steps = section.steps
+    if section.flop_scaled:
+        steps = scaled_steps(steps, families.workload(base.net.spec).macs, families.workload(spec).macs)
     settings = ProxySettings(
-        steps=section.steps,
+        steps=steps,
         learning_rate=section.learning_rate,
         batch_size=section.batch_size,
         warmup_fraction=section.warmup_fraction,
         distillation=section.distillation,
+        micro_batch=section.micro_batch,
+        precision=section.precision,
         seed=request.seed,
         threads=request.threads,
     )
-    tuned = fine_tune(model, task, settings, _targets(base, task, request, study.base))
-    score = recall_at_1(model, task.pool("validation"))
+    tuned = fine_tune(net, task, settings, _teacher(base, task, request, study.base, steps))
+    score = task.evaluate(net, "validation")
     difference = paired_difference(score, _base_score(study.base, score))
-    save_model(model, folder / MODEL, {"trial": request.subject, "dimensions": dict(request.dimensions)})
-    metrics = {"fine_tune_seconds": tuned.seconds}
+    facts = {**base.metadata(), "trial": request.subject, "dimensions": dict(request.dimensions)}
+    save_model(net, folder / MODEL, facts)
+    metrics = {"fine_tune_seconds": tuned.seconds, "steps": float(steps)}
+    skipped = len(getattr(task, "faults", ()))  # of tasks on users' data: samples that could not be read
+    if skipped:
+        metrics["skipped_samples"] = float(skipped)
     if tuned.losses:
         tenth = max(1, len(tuned.losses) // 10)
         metrics |= {
@@ -99,11 +109,11 @@ def _test(request: Request, folder: Path) -> Result:
     study = _study(folder)
     base, task = _base_and_task(request)
     if request.subject is None:
-        score = recall_at_1(base, task.pool("test"))
-        _keep_hits(folder, score)
+        score = task.evaluate(base.net.to(request.device), "test")
+        _keep_values(folder, score)
         return _result(request, score, {})
-    model = load_model(study.checkpoint(request.subject)).to(request.device)
-    score = recall_at_1(model, task.pool("test"))
+    net = load_model(study.checkpoint(request.subject)).to(request.device)
+    score = task.evaluate(net, "test")
     return _result(request, score, {}, paired_difference(score, _base_score(study.test(None), score)))
 
 
@@ -111,28 +121,46 @@ def _study(folder: Path) -> StudyDirectory:
     return StudyDirectory(folder.resolve().parent.parent)  # of trials/0000 and tests/0000
 
 
-def _base_and_task(request: Request) -> tuple[Clip, Task]:
+def _base_and_task(request: Request) -> tuple[Base, Task]:
+    """The base on the CPU: its weights are mapped from their file, and what a trial does not keep is never copied."""
     base = open_base(request.model_section)
-    return base.model.to(request.device), open_task(request.accuracy_section, base)
+    return base, open_task(request.accuracy_section, base)
 
 
-def _importance(model: Clip, task: Task, request: Request, folder: Path) -> Importance:
+def _importance(base: Base, task: Task, request: Request, folder: Path) -> Importance:
+    section = request.model_section.importance
+    methods = Methods(heads=section.heads, ffn=section.ffn, embed=section.embed, layers=section.layers)
+    device = next(base.net.parameters()).device
     batches = [
-        (images.to(request.device), tokens.to(request.device))
-        for images, tokens in task.calibration_batches(request.accuracy_section.batch_size)
+        {name: tensor.to(device) for name, tensor in batch.items()}
+        for batch in task.calibration_batches(request.accuracy_section.batch_size)
     ]
-    return cached_importance(model, batches, contrastive_loss, folder)
+    return cached_importance(base.net, batches, task.loss, folder, methods, seed=request.seed, base_sha256=base.sha256)
 
 
-def _targets(base: Clip, task: Task, request: Request, folder: Path) -> Targets | None:
+def _teacher(base: Base, task: Task, request: Request, folder: Path, steps: int) -> Teacher | None:
+    """What the base teaches: kept from its measurement where steps are equal and outputs small, else live."""
     section = request.accuracy_section
-    if section.distillation == 0 or section.steps == 0:
-        return None
-    return cached_targets(base, task, folder, steps=section.steps, batch_size=section.batch_size, seed=request.seed)
+    if section.distillation == 0 or steps == 0 or section.task == "teacher-similarity":
+        return None  # that task's own loss is the distance to the base
+    if section.flop_scaled:
+        return LiveTeacher(base.net.to(request.device))
+    teacher = teacher_of(
+        base.net,
+        task,
+        folder,
+        steps=steps,
+        batch_size=section.batch_size,
+        seed=request.seed,
+        base_sha256=base.sha256,
+    )
+    if isinstance(teacher, LiveTeacher):
+        teacher.base.to(request.device)
+    return teacher
 
 
 def _result(
-    request: Request, score: RetrievalScore, metrics: Mapping[str, float], difference: tuple[float, float] | None = None
+    request: Request, score: Score, metrics: Mapping[str, float], difference: tuple[float, float] | None = None
 ) -> Result:
     delta, delta_se = difference if difference is not None else (None, None)
     return Result(
@@ -141,27 +169,27 @@ def _result(
         standard_error=score.standard_error,
         difference=delta,
         difference_se=delta_se,
-        metrics={"image_to_text": score.image_to_text, "text_to_image": score.text_to_image, **metrics},
+        metrics={**score.metrics, **metrics},
     )
 
 
-def _keep_hits(folder: Path, score: RetrievalScore) -> None:
+def _keep_values(folder: Path, score: Score) -> None:
     content = io.BytesIO()
-    np.save(content, score.hits, allow_pickle=False)
-    write_whole(folder / HITS, content.getvalue())
+    np.save(content, score.values, allow_pickle=False)
+    write_whole(folder / VALUES, content.getvalue())
 
 
-def _base_score(folder: Path, like: RetrievalScore) -> RetrievalScore:
-    """What the base model retrieved from the pool that `like` is of.
+def _base_score(folder: Path, like: Score) -> Score:
+    """What the base model got on the pool that `like` is of.
 
     Raises:
         IntegrityError: if the file is missing or of another pool.
     """
-    path = folder / HITS
+    path = folder / VALUES
     try:
-        hits = np.load(path, allow_pickle=False)
+        values = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise IntegrityError(f"{path}: the base model's hits cannot be read: {error}") from error
-    if hits.dtype != np.bool_ or hits.shape != like.hits.shape:
-        raise IntegrityError(f"{path}: {hits.shape} hits of another pool")
-    return replace(like, hits=hits)
+        raise IntegrityError(f"{path}: the base model's values cannot be read: {error}") from error
+    if values.dtype != np.float64 or values.shape != like.values.shape:
+        raise IntegrityError(f"{path}: {values.shape} values of another pool")
+    return replace(like, values=values, accuracy=float(values.mean()))

@@ -68,19 +68,34 @@ class StudyDirectory:
             StudyBusyError: if another process holds it.
             InputError: if the folder cannot be written.
         """
-        path = self.root / "study.lock"
-        try:
-            lock = path.open("a+b")
-        except OSError as error:
-            problem = Problem(str(path), f"cannot be written: {error.strerror}", hint="use another folder (--out)")
-            raise InputError(problem) from error
-        with lock as file:
-            if not _try_lock(file.fileno()):
-                raise StudyBusyError(
-                    f"{self.root}: another process is working on this study; wait for it, stop it, or use another "
-                    "folder (--out)"
-                )
+        with exclusive(self.root / "study.lock", self.root, "this study"):
             yield
+
+
+@contextmanager
+def exclusive(path: Path, folder: Path, what: str) -> Iterator[None]:
+    """Hold the lock file at `path`: be the only one that works in a folder.
+
+    Args:
+        path: made if it is not there; left behind, it means nothing.
+        folder: that is worked in.
+        what: is worked on.
+
+    Raises:
+        StudyBusyError: if another process holds it.
+        InputError: if it cannot be written.
+    """
+    try:
+        lock = path.open("a+b")
+    except OSError as error:
+        problem = Problem(str(path), f"cannot be written: {error.strerror}", hint="use another folder (--out)")
+        raise InputError(problem) from error
+    with lock as file:
+        if not _try_lock(file.fileno()):
+            raise StudyBusyError(
+                f"{folder}: another process is working on {what}; wait for it, stop it, or use another folder (--out)"
+            )
+        yield
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -11,7 +11,7 @@ from catransformers.errors import IntegrityError
 
 Status = Literal["complete", "failed"]
 Pool = Literal["validation", "test"]
-EnergyJob = Literal["search", "base", "trial", "test"]
+EnergyJob = Literal["search", "base", "trial", "test", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class TrialRecord:
         accuracy_se: its standard error.
         metrics: further numbers by name.
         parameters: of the model.
-        macs: of one image and one text.
+        macs: of one inference; of CLIP, of one image and one text.
         seconds: that the trial took.
         error: why it failed; empty otherwise.
         proposal: why the model was tried.
@@ -110,7 +110,7 @@ class EnergyRecord:
 
     Args:
         attempt: a name of its own; a later record of the same attempt takes the place of the earlier.
-        job: `search` is the loop itself (costing, choosing), the others are what a worker does.
+        job: `search` is the loop itself (costing, choosing), `train` a final training, the others what a worker does.
         subject: number of the trial; None for the base model and the loop.
         energy_j: typical value.
         low_j: least value that the meter's uncertainty allows.
