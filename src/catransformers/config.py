@@ -19,7 +19,7 @@ from catransformers.errors import InputError, Problem, nearest
 from catransformers.units import as_float
 
 Mode = Literal["carbon", "latency", "energy"]
-ImportanceMethod = Literal["taylor", "leave-one-out", "magnitude", "activation", "random"]
+ImportanceMethod = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
 START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
 MAX_START_HOURS = 24 * 30
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
@@ -56,7 +56,7 @@ class ImportanceSection(_Section):
     heads: ImportanceMethod = "taylor"
     ffn: ImportanceMethod = "taylor"
     embed: ImportanceMethod = "taylor"
-    layers: Literal["leave-one-out", "magnitude", "activation", "random"] = "leave-one-out"
+    layers: Literal["leave-one-out", "metric", "magnitude", "activation", "random"] = "leave-one-out"
     ffn_block: int = Field(default=1, ge=1)
 
 

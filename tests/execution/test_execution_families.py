@@ -16,7 +16,8 @@ from catransformers.execution.local import Ended
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result
 from catransformers.execution.results import StudyResults, load_study
-from catransformers.execution.training import plan_of_trial, run_training
+from catransformers.execution.training import run_training
+from catransformers.execution.training_plan import plan_of_trial
 from catransformers.execution.work import do
 from catransformers.exports.from_study import export_training, export_trial
 from catransformers.models.loading import load_base

@@ -79,3 +79,24 @@ def language_loss(outputs: Outputs, batch: Batch) -> Tensor:
     """Mean over samples of the mean −ln p of their tokens, in nats."""
     total, number = next_token_nll(outputs["logits"], batch["tokens"], batch.get("mask"))
     return (total / number.clamp_min(1)).mean()
+
+
+@torch.no_grad()
+def error_rate(outputs: Outputs, batch: Batch) -> Tensor:
+    """How often a net is wrong on a batch, 0 … 1: what its task's metric counts, on the batch alone.
+
+    With labels: the share of wrong classes. Of a CLIP: the share of images and texts whose partner does not rank first
+    among the batch's (repeats of a caption do not compete). Of a language model: the mean share of wrong next tokens.
+    """
+    if "labels" in batch:
+        return (outputs["logits"].argmax(dim=-1) != batch["labels"]).double().mean()
+    if "text" in outputs:
+        similarity = outputs["image"] @ outputs["text"].T
+        similarity = similarity.masked_fill(repeats(batch["tokens"]), -torch.inf)
+        own = torch.arange(len(similarity), device=similarity.device)
+        wrong = [(way.argmax(dim=1) != own).double().mean() for way in (similarity, similarity.T)]
+        return torch.stack(wrong).mean()
+    wrong_tokens = (outputs["logits"][:, :-1].argmax(dim=-1) != batch["tokens"][:, 1:]).double()
+    mask = batch.get("mask")
+    real = torch.ones_like(wrong_tokens) if mask is None else mask[:, 1:].double()
+    return ((wrong_tokens * real).sum(dim=1) / real.sum(dim=1).clamp_min(1)).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def open_study(config: StudyConfig, directory: StudyDirectory) -> None:
 
 
 def origin_of(config: StudyConfig) -> dict[str, str]:
-    """What the study's trials are made from, by name: hashes of the base model's weights and of the user's data file.
+    """What the study's trials are made from, by name: hashes of the base model's weights and of the user's data.
 
     Raises:
         InputError: if the base model or the data cannot be read.
@@ -50,12 +51,31 @@ def origin_of(config: StudyConfig) -> dict[str, str]:
     base = open_base(config.model)
     values = {"base_sha256": base.sha256, "catransformers": __version__}
     if config.accuracy.data is not None:
-        path = Path(config.accuracy.data).expanduser()
-        try:
-            values["data_sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-        except OSError as error:
-            raise InputError(Problem("accuracy.data", f"{path} cannot be read: {error.strerror}")) from error
+        values["data_sha256"] = data_sha256(Path(config.accuracy.data).expanduser())
     return values
+
+
+def data_sha256(path: Path) -> str:
+    """What tells data from other data: a file's bytes; the names and sizes of all files of a folder.
+
+    A pattern of several shards stands for itself.
+
+    Raises:
+        InputError: if the data cannot be read.
+    """
+    found = hashlib.sha256()
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        if not path.is_dir():
+            found.update(path.name.encode())
+        files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
+        for line in sorted(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in files):
+            found.update(line.encode())
+    except OSError as error:
+        raise InputError(Problem("accuracy.data", f"{path} cannot be read: {error.strerror}")) from error
+    return found.hexdigest()
 
 
 def keep_origin(store: Store, values: Mapping[str, str]) -> None:

@@ -206,7 +206,7 @@ def read_tensors(path: Path, where: str) -> dict[str, Tensor]:
     except OSError as error:
         raise InputError(Problem(where, f"{path} cannot be read: {error.strerror or error}")) from error
     except (safetensors.SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = str(error).splitlines()[0].partition(". ")[0] if str(error) else type(error).__name__
         hint = "damaged, cut short, or holds code beside the tensors; give a safetensors file"
         raise InputError(Problem(where, f"{path} is not a checkpoint of tensors: {reason}", hint=hint)) from error
     for nest in _NESTS:

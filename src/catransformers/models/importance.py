@@ -7,6 +7,7 @@ they are measured can be chosen for each kind of part by itself:
   over the calibration data scores everything. The default for heads, neurons and channels.
 - `leave-one-out`: what is lost without the part, measured (`removal.py`). The default for layers, which are few, and
   whose removal is no small step.
+- `metric`: the same, but of the error rate instead of the loss, as people will judge the model (MoPE-CLIP).
 - `magnitude`: the norm of the weights that belong to the part (`magnitude.py`); needs no data.
 - `activation`: mean size of what the part hands on (`activation.py`).
 - `random`: the control that the others have to beat.
@@ -28,7 +29,7 @@ from catransformers.models.net import Batch, Net, Outputs
 
 #: (outputs, batch) → scalar: the mean of the losses of the batch's samples.
 Loss = Callable[[Outputs, Batch], Tensor]
-Method = Literal["taylor", "leave-one-out", "magnitude", "activation", "random"]
+Method = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
 PARTS = ("heads", "ffn", "embed", "layers")
 
 
@@ -82,6 +83,7 @@ def importance(
     loss_fn: Loss,
     methods: Methods = Methods(),
     *,
+    error_fn: Loss | None = None,
     seed: int = 0,
 ) -> Importance:
     """Score every prunable part of `net` on calibration data.
@@ -91,6 +93,7 @@ def importance(
         batches: the calibration batches, on the net's device; of a contrastive loss the batch size matters.
         loss_fn: (outputs, batch) → scalar mean loss.
         methods: how each kind of part is scored.
+        error_fn: (outputs, batch) → error rate, 0 … 1; for the method `metric`.
         seed: of the method `random`.
 
     Returns:
@@ -98,6 +101,7 @@ def importance(
 
     Raises:
         InputError: if there are no batches, or the net's loss on them is not finite.
+        ValueError: for the method `metric` without an `error_fn`.
     """
     from catransformers.models.activation import activation_scores  # noqa: PLC0415 - they import from here
     from catransformers.models.magnitude import magnitude_scores, random_scores  # noqa: PLC0415
@@ -111,6 +115,8 @@ def importance(
     try:
         loss, removed = removal_scores(net, batches, loss_fn, methods.of("leave-one-out"))
         found: dict[str, Scores] = {"leave-one-out": removed}
+        if methods.of("metric"):
+            found["metric"] = removal_scores(net, batches, _ranking(error_fn, loss_fn), methods.of("metric"))[1]
         if methods.of("taylor"):
             found["taylor"] = taylor_scores(net, batches, loss_fn)
         if methods.of("activation"):
@@ -131,3 +137,14 @@ def importance(
     if not all(bool(t.isfinite().all()) for t in every) or not torch.tensor(loss).isfinite():
         raise InputError(Problem("calibration data", "the model's loss on them is not finite"))
     return Importance(stacks, loss)
+
+
+#: Weight of the loss beside the error rate, which many parts leave as it is: it ranks those.
+TIE = 1e-6
+
+
+def _ranking(error_fn: Loss | None, loss_fn: Loss) -> Loss:
+    """The error rate, with a trace of the loss."""
+    if error_fn is None:
+        raise ValueError("the method 'metric' needs an error_fn")
+    return lambda outputs, batch: error_fn(outputs, batch) + TIE * loss_fn(outputs, batch).double()

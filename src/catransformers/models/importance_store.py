@@ -65,6 +65,7 @@ def cached_importance(
     folder: Path,
     methods: Methods = Methods(),  # noqa: B008 - frozen
     *,
+    error_fn: Loss | None = None,
     seed: int = 0,
     base_sha256: str | None = None,
 ) -> Importance:
@@ -76,6 +77,7 @@ def cached_importance(
         loss_fn: the loss, as for `importance`; not part of the key, each family's task has one.
         folder: where `importance-<key>.safetensors` lies; made if needed. Processes may share it.
         methods: as for `importance`.
+        error_fn: as for `importance`.
         seed: as for `importance`.
         base_sha256: digest of the base's weights, where it is known; large ones take a while.
 
@@ -88,6 +90,9 @@ def cached_importance(
     """
     key = importance_key(model, batches, methods, seed, base_sha256)
     tensors = cached(
-        folder, "importance", key, lambda: to_tensors(importance(model, batches, loss_fn, methods, seed=seed))
+        folder,
+        "importance",
+        key,
+        lambda: to_tensors(importance(model, batches, loss_fn, methods, error_fn=error_fn, seed=seed)),
     )
     return from_tensors(tensors)

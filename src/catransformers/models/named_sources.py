@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.models import open_clip_base
 from catransformers.models.checkpoints import CONFIG, cached_folder, find_folder, has_weights, hub_name, read_tensors
 from catransformers.models.sources import (
     OWN_FILE,
@@ -115,9 +116,7 @@ def _here(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
 
 def _open_clip_named(name: str) -> ClipSpec | None:
     """The spec of an open_clip model; None if there is none of this name."""
-    from catransformers.models.open_clip_base import is_open_clip_name, open_clip_spec  # noqa: PLC0415 - imports torch
-
-    return open_clip_spec(name) if is_open_clip_name(name) else None
+    return open_clip_base.open_clip_spec(name) if open_clip_base.is_open_clip_name(name) else None
 
 
 def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_network: bool) -> Source:
@@ -130,8 +129,6 @@ def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_netwo
             raise InputError(Problem(WHERE_WEIGHTS, what, "a checkpoint file, or a tag of open_clip's list", hint))
 
         return Source(spec, missing)
-    from catransformers.models import open_clip_base  # noqa: PLC0415 - imports torch
-
     settings: Mapping[str, Any] = {}
     file = _weights_file(pretrained)
     if file is None and find_spec("open_clip") is not None:  # without it only reading the weights is an error
@@ -220,13 +217,11 @@ def _repository(name: str, published: Callable[[], ModelSpec] | None, *, allow_n
 
 def _unknown(base: str) -> Problem:
     """Nothing is known by a name."""
-    from catransformers.models.open_clip_base import EXTRA, open_clip_names  # noqa: PLC0415 - imports torch
-
-    known = dict.fromkeys((*shipped(), *HUB, *open_clip_names()))
+    known = dict.fromkeys((*shipped(), *HUB, *open_clip_base.open_clip_names()))
     problem = unknown_name(WHERE, "base model", base, known)
     hint = problem.hint or "or a folder, a name of timm, or a repository of Hugging Face's hub"
     if find_spec("open_clip") is None:
-        hint += f"; open_clip's other models need {EXTRA}"
+        hint += f"; open_clip's other models need {open_clip_base.EXTRA}"
     return Problem(problem.where, problem.what, problem.allowed, hint)
 
 

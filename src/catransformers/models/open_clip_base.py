@@ -17,17 +17,17 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from catransformers.errors import InputError, Problem, unknown_name
-from catransformers.models.torchvision_compat import import_beside_torchvision
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 from catransformers.workloads.zoo import ZOO
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 #: Texts (n) → token ids (n, context).
-Tokenizer = Callable[[Sequence[str]], Tensor]
+Tokenizer: TypeAlias = "Callable[[Sequence[str]], Tensor]"
 
 EXTRA: Final = 'pip install "catransformers[clip]"'
 #: Entries of OpenAI's first checkpoints that are facts about the model, not weights.
@@ -45,6 +45,8 @@ def import_open_clip() -> Any:
     Raises:
         InputError: if it is not installed, or torchvision, which it imports, does not fit the installed torch.
     """
+    from catransformers.models.torchvision_compat import import_beside_torchvision  # noqa: PLC0415 - imports torch
+
     return import_beside_torchvision("open_clip", EXTRA)
 
 

@@ -3,7 +3,7 @@
 The same steps as the evaluation transforms of open_clip, timm and transformers' image processors, in their rounding,
 but for two things. Images are converted to RGB first, not last, because Pillow resizes palettes and masks without
 interpolation. And the tensor backend of transformers 5 resizes in another order than Pillow, with which its Pillow
-backend agrees: on noise they differ by a quarter of a level of 255 in the mean.
+backend agrees: stretched noise differs by up to a level of 255 in the mean.
 
 Sources: Radford et al. 2021 (arXiv 2103.00020), with mean and standard deviation of its training images as published
 with the weights (github.com/openai/CLIP, MIT licence); ImageNet's as torchvision's documentation gives them; the

@@ -23,6 +23,7 @@ from catransformers.models.checkpoints import (
     read_folder,
     tensor_names,
 )
+from catransformers.models.open_clip_base import spec_from_configuration, tensors_from_open_clip
 from catransformers.workloads.families import spec_from_dict
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 
@@ -151,8 +152,6 @@ def spec_in(path: Path, name: str) -> ClipSpec:
     Raises:
         InputError: if it is damaged, or not a CLIP of two plain transformers.
     """
-    from catransformers.models.open_clip_base import spec_from_configuration  # noqa: PLC0415 - imports torch
-
     content = read_config(path, WHERE)
     try:
         return spec_from_configuration(content.get("model_cfg", content), name)
@@ -164,8 +163,6 @@ def _open_clip_folder(folder: Path, name: str) -> Source:
     spec, settings = spec_in(folder / OPEN_CLIP_CONFIG, name), read_config(folder / OPEN_CLIP_CONFIG, WHERE)
 
     def net() -> Net:
-        from catransformers.models.open_clip_base import tensors_from_open_clip  # noqa: PLC0415 - imports torch
-
         tensors = tensors_from_open_clip(read_folder(folder, WHERE, OPEN_CLIP_WEIGHTS))
         return fill(spec, tensors, str(folder), WHERE)
 

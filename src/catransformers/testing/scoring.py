@@ -62,7 +62,7 @@ class ImportanceChecks(FamilyKit):
         """Of two batches of unlike size."""
         batch = self.batch()
         number = samples(batch)
-        return importance(net, [batch, rows(batch, range(number - 1))], self.loss, methods)
+        return importance(net, [batch, rows(batch, range(number - 1))], self.loss, methods, error_fn=self.loss)
 
 
 def _faults(net: Net, stack: Stack, found: Importance) -> list[str]:
