@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -60,6 +61,40 @@ def test_an_interrupted_training_ends_with_the_very_same_weights(tmp_path: Path)
     assert result.resumed_at == 3
     assert result.losses == expected.losses
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(parts), strict=True))
+
+
+@pytest.mark.parametrize("how", ["a signal", "an exception"])
+def test_an_interruption_inside_an_optimisers_step_leaves_no_half_step(tmp_path: Path, how: str) -> None:
+    whole, net, steps = made(VIT_SPEC), made(VIT_SPEC), 0
+    expected = train(whole, ToyClasses(), SETTINGS, tmp_path / "a", ALONE)
+
+    def constrain() -> None:  # weights have changed, and the step is not written down yet
+        nonlocal steps
+        steps += 1
+        if steps == 3 and how == "a signal":
+            signal.raise_signal(signal.SIGINT)
+        elif steps == 3:
+            raise KeyboardInterrupt
+
+    net.constrain = constrain  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        train(net, ToyClasses(), SETTINGS, tmp_path / "b", ALONE)
+    again = made(VIT_SPEC)
+    result = train(again, ToyClasses(), SETTINGS, tmp_path / "b", ALONE)
+    assert result.resumed_at == (3 if how == "a signal" else 0)
+    assert result.losses == expected.losses
+    assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(again), strict=True))
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_similarity_to_the_teacher_is_taught_once(tmp_path: Path) -> None:
+    class Similarity(ToyPairs):
+        name = "teacher-similarity"
+
+    alone, taught = made(CLIP_SPEC), made(CLIP_SPEC)
+    train(alone, Similarity(), SETTINGS, tmp_path / "a", ALONE)
+    train(taught, Similarity(), SETTINGS, tmp_path / "b", ALONE, base=made(CLIP_SPEC, 9))
+    assert all(torch.equal(a, b) for a, b in zip(weights(alone), weights(taught), strict=True))
 
 
 def test_a_finished_training_is_not_done_again(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Patterns:
     def evaluate(self, net: Net, pool: str) -> Score:
         raise NotImplementedError(pool)
 
-    def check(self) -> None:
+    def check(self, progress: object = None) -> None:
         raise NotImplementedError
 
 

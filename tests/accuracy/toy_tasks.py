@@ -64,7 +64,7 @@ class ToyPairs:
         assert isinstance(net, Clip)
         return recall_at_1(net, RetrievalPool(data["images"], data["tokens"], np.arange(20)))
 
-    def check(self) -> None:
+    def check(self, progress: object = None) -> None:
         pass
 
 

@@ -11,8 +11,11 @@ Source: arXiv 2505.01386, section 4 (the chosen models are trained further with 
 from __future__ import annotations
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -109,8 +112,8 @@ def train(
                 keep(step)
                 kept = time.monotonic()
     except KeyboardInterrupt:
-        if world.size == 1 and len(run.losses) == step:
-            keep(step)
+        if world.size == 1 and run.whole:
+            keep(len(run.losses))
         raise
     if step > known.step:
         keep(step)
@@ -137,8 +140,12 @@ class _Run:
         known: Progress,
     ) -> None:
         self.net, self.task, self.settings, self.world, self.optimiser = net, task, settings, world, optimiser
-        self.teacher = None if base is None or settings.distillation == 0 else LiveTeacher(base)
+        # The loss of similarity to the teacher is the distance to the base already.
+        alone = settings.distillation == 0 or task.name == "teacher-similarity"
+        self.teacher = None if base is None or alone else LiveTeacher(base)
         self.losses = list(known.losses)
+        #: Whether the weights are those after as many steps as there are losses: false inside an optimiser's step.
+        self.whole = True
         kind = world.device.type
         self.scaler = torch.amp.GradScaler(kind, enabled=resolved_precision(settings.precision, world.device) == "fp16")
         if known.scaler:
@@ -166,8 +173,27 @@ class _Run:
                 f"the training diverged at step {number + 1} of {settings.steps}: loss {loss}, gradient norm {norm} "
                 f"(learning rate {settings.learning_rate:g}); a lower rate may help"
             )
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        net.constrain()
-        self.losses.append(loss)
+        self.whole = False
+        with _uninterrupted():
+            self.scaler.step(self.optimiser)
+            self.scaler.update()
+            net.constrain()
+            self.losses.append(loss)
+            self.whole = True
         return loss
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """While open, Ctrl-C waits: half a step is neither the state before it nor that after it."""
+    if threading.current_thread() is not threading.main_thread():  # which alone is interrupted, and may say by whom
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+    if pressed:
+        signal.raise_signal(signal.SIGINT)

@@ -85,10 +85,11 @@ def language_loss(outputs: Outputs, batch: Batch) -> Tensor:
 def error_rate(outputs: Outputs, batch: Batch) -> Tensor:
     """How often a net is wrong on a batch, 0 … 1: what its task's metric counts, on the batch alone.
 
-    With labels: the share of wrong classes. Of a CLIP: the share of images and texts whose partner does not rank first
-    among the batch's (repeats of a caption do not compete). Of a language model: the mean share of wrong next tokens.
+    Of a classifier: the share of wrong classes. Of a CLIP: the share of images and texts whose partner does not rank
+    first among the batch's (repeats of a caption do not compete). Of a language model: the mean share of wrong next
+    tokens.
     """
-    if "labels" in batch:
+    if "logits" in outputs and outputs["logits"].dim() == 2:
         return (outputs["logits"].argmax(dim=-1) != batch["labels"]).double().mean()
     if "text" in outputs:
         similarity = outputs["image"] @ outputs["text"].T

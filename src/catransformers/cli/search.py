@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from catransformers.execution import events
     from catransformers.execution.events import Event
 
+TELL_EVERY_S = 15.0
+
 
 @click.command()
 @click.argument("study", metavar="STUDY.toml", type=click.Path(path_type=Path))
@@ -108,7 +110,7 @@ class _Watcher:
         )
         self._task: TaskID | None = None
         self._total = 0
-        self._began = time.monotonic()
+        self._began = self._told = time.monotonic()
 
     def __enter__(self) -> _Watcher:
         self._say("Checking the study and costing its models on every accelerator (up to a minute the first time) …")
@@ -130,6 +132,8 @@ class _Watcher:
         from catransformers.reports.wording import score  # noqa: PLC0415
 
         match event:
+            case events.DataChecked():
+                self._checked(event.done, event.samples)
             case events.StudyOpened():
                 self._total = event.trials
                 left = f", {event.finished} of them done before" if event.finished else ""
@@ -137,6 +141,8 @@ class _Watcher:
                     f"{event.models:,} models ({event.feasible_models:,} within the limits) × {event.accelerators:,}"
                     f" accelerators, costed exactly; {event.trials} trials{left}."
                 )
+                if self._task is not None:
+                    self._bar.remove_task(self._task)
                 self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished)
             case events.MeterChosen():
                 self._say(_metering(event))
@@ -156,6 +162,15 @@ class _Watcher:
             case events.TestFinished():
                 self._total += 1
                 self._advance(self._total)
+
+    def _checked(self, done: int, samples: int) -> None:
+        """Data are read in chunks: a line when it takes a while, and a bar on a terminal."""
+        if self._task is None:
+            self._task = self._bar.add_task("reading data", total=samples)
+        self._advance(done)
+        if time.monotonic() - self._told > TELL_EVERY_S and not self._console.is_terminal:
+            self._say(f"Reading all data once: {done:,} of {samples:,} samples …")
+            self._told = time.monotonic()
 
     def _trial(self, event: events.TrialFinished) -> None:
         from catransformers.reports.wording import compact, score  # noqa: PLC0415

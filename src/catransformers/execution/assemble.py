@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from catransformers.accuracy.tasks import TASKS, data_problems, open_task
+from catransformers.accuracy.tasks import TASKS, Progress, data_problems, open_task
 from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
@@ -120,12 +120,13 @@ def assemble(config: StudyConfig) -> SpaceCost:
     )
 
 
-def check(config: StudyConfig, where: str = "") -> list[Problem]:
+def check(config: StudyConfig, where: str = "", progress: Progress | None = None) -> list[Problem]:
     """Everything that is wrong with a study beyond the structure of its file; opens the base model and the data.
 
     Args:
         config: the study.
         where: what to call the file in messages.
+        progress: called now and then with how many of how many samples of the data were looked at.
     """
     problems: list[Problem] = []
     scenario = _try(problems, lambda: scenario_of(config))
@@ -139,7 +140,7 @@ def check(config: StudyConfig, where: str = "") -> list[Problem]:
     if config.search.strategy not in STRATEGIES:
         problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, STRATEGIES))
     _try(problems, lambda: model_space_of(config))
-    problems += _check_learning(config)
+    problems += _check_learning(config, progress)
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
 
@@ -162,7 +163,7 @@ def check_machine(config: StudyConfig) -> list[Problem]:
     return problems + problems_of(config.execution) + check_gate(config.execution)
 
 
-def _check_learning(config: StudyConfig) -> list[Problem]:
+def _check_learning(config: StudyConfig, progress: Progress | None) -> list[Problem]:
     """What is wrong with the base model's weights, the task, its data and the device."""
     problems = check_machine(config)
     if config.accuracy.precision == "fp16" and config.execution.device == "cpu":
@@ -175,7 +176,7 @@ def _check_learning(config: StudyConfig) -> list[Problem]:
         return problems + data_problems(config.accuracy) + _missing_data(config)
     task: Any = _try(problems, lambda: open_task(config.accuracy, base))
     if task is not None:
-        _try(problems, task.check)
+        _try(problems, lambda: task.check(progress))
     return problems
 
 

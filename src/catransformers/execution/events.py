@@ -11,6 +11,14 @@ from catransformers.study.records import EvaluationRecord, ProposalRecord, Trial
 
 
 @dataclass(frozen=True, slots=True)
+class DataChecked:
+    """Before a new study begins its data are read once: `done` of `samples` so far."""
+
+    done: int
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class StudyOpened:
     """The study is checked and costed, and work begins: `finished` of `trials` trials were there already."""
 
@@ -84,7 +92,8 @@ class TestFinished:
 
 
 Event = (
-    StudyOpened
+    DataChecked
+    | StudyOpened
     | MeterChosen
     | WaitStarted
     | WaitEnded

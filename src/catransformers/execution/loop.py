@@ -21,6 +21,7 @@ from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.assemble import assemble, check, check_machine
 from catransformers.execution.events import (
     BaseMeasured,
+    DataChecked,
     Listener,
     StudyOpened,
     TrialFinished,
@@ -93,7 +94,8 @@ def _run(
     directory = StudyDirectory(out)
     gate = gate or Gate(config.execution, directory.root / GATE_FILE)
     # What makes up a study that is there was checked when it began; the machine may be another one.
-    problems = check_machine(config) if directory.config.is_file() else check(config, where)
+    known = directory.config.is_file()
+    problems = check_machine(config) if known else check(config, where, lambda *n: listen(DataChecked(*n)))
     if problems:
         raise InputError(problems)
     costs = assemble(config)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from catransformers.models.net import Batch, Net, Outputs
 
 PoolName = Literal["validation", "test"]
+#: Called with how many of how many are done.
+Progress = Callable[[int, int], None]
 
 
 class Task(Protocol):
@@ -65,8 +67,11 @@ class Task(Protocol):
         """
         ...
 
-    def check(self) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Look at all data once, before anything is trained.
+
+        Args:
+            progress: called now and then with how many of how many samples were looked at.
 
         Raises:
             InputError: for everything that is missing or broken, counted, with examples.

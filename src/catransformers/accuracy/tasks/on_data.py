@@ -21,7 +21,7 @@ from torch import Tensor
 from catransformers.accuracy import data
 from catransformers.accuracy.data import Sample, Source, UnreadableError
 from catransformers.accuracy.judging import BATCH
-from catransformers.accuracy.tasks import PoolName, unknown_pool
+from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.errors import InputError, Problem
 
 if TYPE_CHECKING:
@@ -118,13 +118,16 @@ class DataTask(ABC):
             raise unknown_pool(pool)
         return self.judged(net, pool)
 
-    def check(self) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Read all data once, and decode every image.
+
+        Args:
+            progress: called now and then with how many of how many samples were looked at.
 
         Raises:
             InputError: for everything that cannot be read, counted, with examples.
         """
-        data.check(self.source)
+        data.check(self.source, progress=progress)
 
     def pool(self, pool: PoolName, make: Make | None = None, batch_size: int = BATCH) -> Iterator[Batch]:
         """The samples of a pool, at most `pool_samples`, drawn from their split; made by `make` if given."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from catransformers.accuracy.losses import pair_loss
 from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1
 from catransformers.accuracy.score import Score
-from catransformers.accuracy.tasks import PoolName, unknown_pool
+from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.accuracy.tasks.scenes_images import render
 from catransformers.accuracy.tasks.scenes_text import (
     CONTEXT,
@@ -127,7 +127,7 @@ class ScenesTask:
         """Mean recall@1 on a pool."""
         return recall_at_1(net, self.pool(pool))
 
-    def check(self) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Nothing can be missing: the task makes its data."""
 
     def pool(self, name: PoolName) -> RetrievalPool:

@@ -31,7 +31,7 @@ from catransformers.accuracy.data.opening import LAYOUTS
 from catransformers.accuracy.distillation import distance, taught
 from catransformers.accuracy.judging import BATCH, judge
 from catransformers.accuracy.score import Score, score_of
-from catransformers.accuracy.tasks import PoolName, unknown_pool
+from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.accuracy.tasks.image_classes import ImageClassesTask
 from catransformers.accuracy.tasks.image_text import RetrievalTask
 from catransformers.accuracy.tasks.language import LanguageTask, judged_rows
@@ -105,6 +105,11 @@ class SimilarityTask:
             value = value + (slope - slope.detach())
         return value
 
+    def error(self, outputs: Outputs, batch: Batch) -> Tensor:
+        """What a batch's mean similarity lacks to 1; there need not be any labels to be wrong about."""
+        with torch.no_grad():
+            return 1 - similarity(outputs, self._taught(batch), batch)["value"].double().mean()
+
     def evaluate(self, net: Net, pool: PoolName) -> Score:
         """Mean similarity on a pool; the net is left in its mode.
 
@@ -121,9 +126,9 @@ class SimilarityTask:
         values = found.pop("value").double().numpy()
         return score_of(values, groups, {name: float(rows.double().mean()) for name, rows in found.items()})
 
-    def check(self) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Read all data once; see `DataTask.check`."""
-        self.inputs.check()
+        self.inputs.check(progress)
 
     def _taught(self, batch: Batch) -> dict[str, Tensor]:
         device = next(iter(batch.values())).device
