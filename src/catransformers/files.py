@@ -29,8 +29,10 @@ def write_whole(path: Path, content: str | bytes) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say which file it had no place for
         raise
     if sys.platform != "win32":
         folder = os.open(path.parent, os.O_RDONLY)

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from made_up_studies import MACHINES, SummaryOf, made_up_cost
 
 from catransformers.carbon.scenario import scenario_from_mapping
 from catransformers.reports import assumptions, narrative
-from catransformers.reports.summary import Design, Score, StudySummary, choose_headline
+from catransformers.reports.summary import (
+    HEADLINE_LOSS,
+    Design,
+    Score,
+    StudySummary,
+    choose_headline,
+    tolerated_loss,
+)
 from catransformers.reports.wording import breakable
 
 
@@ -150,3 +158,10 @@ def test_every_assumption_is_told() -> None:
     assert "basis: unstated" in rows["Electricity in use"]
     assert "source:" in rows["Electricity of the fab"]
     assert "runs one inference a second for 3 years (94.6 million in all)" in assumptions.sentence(scenario)
+
+
+def test_of_a_base_with_a_small_accuracy_a_tenth_may_go() -> None:
+    base = SimpleNamespace(validation=Score(0.03, 0.001))
+    assert tolerated_loss(base) == pytest.approx(0.003)
+    assert tolerated_loss(SimpleNamespace(validation=Score(0.9, 0.001))) == HEADLINE_LOSS
+    assert tolerated_loss(SimpleNamespace(validation=None)) == HEADLINE_LOSS

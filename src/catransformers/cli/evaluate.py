@@ -8,27 +8,44 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.wording import options_named, percent
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
+    from catransformers.config import AccuracySection
+    from catransformers.errors import Problem
     from catransformers.execution.evaluation import Judged
-    from catransformers.execution.results import StudyResults
+
+SCHEMA = 1
+BATCH_SIZE = 64
 
 
 @click.command()
 @click.argument("study", metavar="[DIR]", required=False, type=click.Path(path_type=Path))
 @click.option("--trial", type=click.IntRange(0), help="Which trial's model.  [default: the study's base]")
 @click.option("--final", is_flag=True, help="The trial's model after its final training (`train`).")
-@click.option("--model", help="Instead of a study: a CLIP by name, folder or file; needs --datasets.")
+@click.option("--model", help="Instead of a study: a model by name, folder or file; needs --datasets or --task.")
 @click.option("--pretrained", help="With --model: which weights, where the name alone does not say.")
+@click.option("--allow-network", is_flag=True, help="With --model: weights may be downloaded.")
 @click.option("--datasets", type=click.Path(path_type=Path), help="A folder of clip-benchmark's data sets.")
 @click.option("--only", multiple=True, help="Of these data sets, this one; may be given several times.")
 @click.option("--task", help="Another task than the study's.")
 @click.option("--data", type=click.Path(path_type=Path), help="Other data than the study's.")
+@click.option(
+    "--class-names", type=click.Path(path_type=Path), help="File with a name a class.  [default: the study's]"
+)
+@click.option("--templates", type=click.Path(path_type=Path), help="File of zero-shot prompts.  [default: the study's]")
+@click.option("--samples", type=click.IntRange(2), help="The most samples of a pool.  [default: the study's, or 1000]")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True, help="Images at a time.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), help=f"With --datasets: images at a time.  [default: {BATCH_SIZE}]"
+)
 @click.option("--data-workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read data.")
-@click.option("--out", type=click.Path(path_type=Path), help="Where results are kept.  [default: DIR/evaluations/…]")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="With --datasets: where results are kept.  [default: DIR/evaluations/…]",
+)
 @json_option
 def evaluate(study: Path | None, trial: int | None, as_json: bool, **options: Any) -> None:
     """Judge a model: on its study's task beside its base, or zero-shot on clip-benchmark's data sets.
@@ -40,26 +57,63 @@ def evaluate(study: Path | None, trial: int | None, as_json: bool, **options: An
     Examples:
       catransformers evaluate runs/demo --trial 13
       catransformers evaluate runs/clip --trial 42 --final --datasets datasets/
+      catransformers evaluate --model data/bert-base-mrpc --task text-classification --data data/MRPC
       catransformers evaluate --model ViT-B-16 --pretrained datacomp_xl_s13b_b90k --datasets datasets/
     """
-    from catransformers.cli.inputs import check_device  # noqa: PLC0415
-
-    results, judged = _judged(study, trial, options)
-    check_device(options["device"])
-    if options["datasets"] is None:
-        assert results is not None  # noqa: S101 - for the type checker; `_judged` asks for --datasets otherwise
-        _show_task(results, judged, options, as_json=as_json)
-        return
-    root = Path("runs") if results is None else results.directory.root
-    out = options["out"] or root / "evaluations" / (judged.place if results is not None else _name(options["model"]))
-    _show_benchmark(judged, out, options, as_json=as_json)
+    with options_named(options):
+        judged, section, out = _judged(study, trial, options)
+        if section is None:
+            done = _show_benchmark(judged, out, options, as_json=as_json)
+        else:
+            done = _show_task(judged, section, options, as_json=as_json)
+    if not done:
+        click.get_current_context().exit(1)
 
 
-def _judged(study: Path | None, trial: int | None, options: dict[str, Any]) -> tuple[StudyResults | None, Judged]:
-    from catransformers.config import ModelSection  # noqa: PLC0415
-    from catransformers.errors import InputError, Problem  # noqa: PLC0415
-    from catransformers.execution.evaluation import Judged, of_trial  # noqa: PLC0415
+def _judged(
+    study: Path | None, trial: int | None, options: dict[str, Any]
+) -> tuple[Judged, AccuracySection | None, Path]:
+    """What is judged; on which task, or None for data sets; the folder of the data sets' results."""
+    from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
+    from catransformers.config import AccuracySection, ModelSection  # noqa: PLC0415
+    from catransformers.execution.evaluation import Judged, check_benchmark, of_trial  # noqa: PLC0415
+    from catransformers.execution.training_plan import check_task, checked, folder_problems  # noqa: PLC0415
     from catransformers.reports.derive import read_results  # noqa: PLC0415
+
+    collect = Collector()
+    collect.problems += _conflicts(study, trial, options)
+    collect(check_device, options["device"])
+    judged, section, root = None, AccuracySection(), Path("runs")
+    if study is not None and options["model"] is None:
+        results = collect(read_results, study)
+        if results is not None:
+            judged = collect(of_trial, results, trial, final=options["final"] and trial is not None)
+            model, section, root = results.config.model, results.config.accuracy, results.directory.root
+    elif study is None and options["model"] is not None:
+        model = ModelSection(
+            base=options["model"], pretrained=options["pretrained"], allow_network=options["allow_network"]
+        )
+        results, judged = None, Judged(options["model"], None, model, _name(options["model"]))
+    else:
+        results = None
+    out = options["out"] or root / "evaluations" / ("none" if judged is None else judged.place)
+    if judged is not None or results is not None:
+        if options["datasets"] is not None:
+            collect(check_benchmark, model, options["datasets"])
+            collect.problems += folder_problems(out)
+        elif options["task"] is not None or results is not None:
+            changed = collect(checked, section, _changes(options))
+            if changed is not None:
+                collect(check_task, model, changed)
+                section = changed
+    collect.finish()
+    assert judged is not None  # noqa: S101 - finish() has raised otherwise
+    return judged, None if options["datasets"] is not None else section, out
+
+
+def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
+    """Options that are missing, or cannot be together."""
+    from catransformers.errors import Problem  # noqa: PLC0415
 
     problems = []
     if (study is None) == (options["model"] is None):
@@ -70,72 +124,78 @@ def _judged(study: Path | None, trial: int | None, options: dict[str, Any]) -> t
             for name, given in (("--trial", trial is not None), ("--final", options["final"]))
             if given
         ]
-        if options["datasets"] is None:
-            problems.append(Problem("--datasets", "missing: --model has no task of its own"))
-    elif options["pretrained"] is not None:
-        problems.append(Problem("--pretrained", "belongs to --model"))
-    if options["final"] and trial is None and study is not None:
-        problems.append(Problem("--trial", "missing: whose final training?"))
-    if options["only"] and options["datasets"] is None:
-        problems.append(Problem("--only", "belongs to --datasets"))
-    for name in ("task", "data"):
-        if options[name] is not None and options["datasets"] is not None:
-            problems.append(Problem(f"--{name}", "and --datasets cannot both be given"))
-    if problems:
-        raise InputError(problems)
-    if study is None:
-        section = ModelSection(base=options["model"], pretrained=options["pretrained"])
-        return None, Judged(options["model"], None, section)
-    results = read_results(study)
-    return results, of_trial(results, trial, final=options["final"])
+        if options["model"] is not None and options["datasets"] is None and options["task"] is None:
+            problems.append(Problem("--task", "missing: --model has no task of its own", "--task or --datasets"))
+    elif options["model"] is None:
+        problems += [
+            Problem(f"--{name.replace('_', '-')}", "belongs to --model")
+            for name in ("pretrained", "allow_network")
+            if options[name]
+        ]
+        if options["final"] and trial is None:
+            problems.append(Problem("--trial", "missing: whose final training?"))
+    own, other = ("only", "batch_size", "out"), ("task", "data", "class_names", "templates", "samples")
+    if options["datasets"] is None:
+        wrong = [Problem(f"--{name.replace('_', '-')}", "belongs to --datasets") for name in own if options[name]]
+    else:
+        wrong = [
+            Problem(f"--{name.replace('_', '-')}", "and --datasets cannot both be given")
+            for name in other
+            if options[name] is not None
+        ]
+    return problems + wrong
+
+
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
+    """The keys of the accuracy section that the command line gives."""
+    changes: dict[str, Any] = {"workers": options["data_workers"]}
+    if options["task"] is not None:
+        changes["task"] = options["task"]
+    if options["samples"] is not None:
+        changes["pool_samples"] = options["samples"]
+    for name in ("data", "class_names", "templates"):
+        if options[name] is not None:
+            changes[name] = str(options[name].expanduser().resolve())
+    return changes
 
 
 def _name(model: str) -> str:
     return model.rstrip("/").replace("/", "-").strip(".-") or "model"
 
 
-def _show_task(results: StudyResults, judged: Judged, options: dict[str, Any], *, as_json: bool) -> None:
+def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any], *, as_json: bool) -> bool:
     from catransformers.execution.evaluation import on_task  # noqa: PLC0415
-    from catransformers.reports.wording import score  # noqa: PLC0415
+    from catransformers.execution.training_result import plain  # noqa: PLC0415
 
-    changes: dict[str, Any] = {"workers": options["data_workers"]}
-    if options["task"] is not None:
-        changes |= {"task": options["task"], "data": None}
-    if options["data"] is not None:
-        changes["data"] = str(options["data"].expanduser().resolve())
-    pools, metric = on_task(results, judged, changes, options["device"])
+    pools, metric = on_task(judged, section, options["device"])
     if as_json:
-        rows = {
-            name: {
-                "accuracy": pool.after[0],
-                "standard_error": pool.after[1],
-                "base": None if pool.base is None else {"accuracy": pool.base[0], "standard_error": pool.base[1]},
-                "difference": pool.difference[0],
-                "difference_se": pool.difference[1],
-                "metrics": pool.metrics,
-            }
-            for name, pool in pools.items()
-        }
-        print_json({"model": judged.label, "metric": metric, "pools": rows})
-        return
+        rows = {}
+        for name, pool in pools.items():
+            entry = pool.to_dict()
+            compared = {key: None if pool.base is None else entry[key] for key in ("base", "difference")}
+            rows[name] = {"accuracy": plain(pool.after), **compared, "metrics": entry["metrics"]}
+        print_json({"schema": SCHEMA, "model": judged.label, "task": section.task, "metric": metric, "pools": rows})
+        return True
     screen = console()
-    screen.print(f"{judged.label}: {metric} in %")
+    screen.print(f"{judged.label}: {metric} in %", highlight=False, markup=False)
     others = sorted({name for pool in pools.values() for name in pool.metrics})
-    columns = ["pool", "model", "base", "difference", *others]
+    beside = any(pool.base is not None for pool in pools.values())
+    columns = ["pool", "model", *(["base", "difference"] if beside else []), *others]
     rows_shown = [
         [
             name,
-            score(*pool.after),
-            "–" if pool.base is None else score(*pool.base),
-            f"{100 * pool.difference[0]:+.2f} ± {100 * pool.difference[1]:.2f}",
+            percent(*pool.after),
+            *([] if pool.base is None else [percent(*pool.base), percent(*pool.difference, sign=True)]),
             *(f"{pool.metrics[other]:.4g}" if other in pool.metrics else "–" for other in others),
         ]
         for name, pool in pools.items()
     ]
     screen.print(table("", columns, rows_shown))
+    return True
 
 
-def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> None:
+def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> bool:
+    """Evaluate and show; whether anything could be evaluated."""
     from catransformers.accuracy.benchmark import COLUMNS  # noqa: PLC0415
     from catransformers.execution.evaluation import on_benchmark  # noqa: PLC0415
 
@@ -146,13 +206,13 @@ def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_js
             out,
             names=list(options["only"]) or None,
             device=options["device"],
-            batch_size=options["batch_size"],
+            batch_size=options["batch_size"] or BATCH_SIZE,
             workers=options["data_workers"],
             listen=watch,
         )
     if as_json:
-        print_json({"model": judged.label, **result.to_dict()})
-        return
+        print_json({"schema": SCHEMA, "model": judged.label, "results": str(out), **result.to_dict()})
+        return bool(result.scores)
     screen = console()
     screen.print(f"{judged.label}, zero-shot, in %")
     screen.print(table("", COLUMNS, result.rows(), left=3))
@@ -163,6 +223,7 @@ def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_js
         names = ", ".join(result.missing)
         screen.print(f"Not there: {names}", highlight=False, markup=False, style="dim")
     screen.print(f"Kept in {out}", highlight=False, markup=False, soft_wrap=True)
+    return bool(result.scores)
 
 
 class _Watch:

@@ -8,6 +8,7 @@ import click
 
 from catransformers.cli.output import console, json_option, print_json
 
+SCHEMA = 1
 FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
 
 
@@ -23,26 +24,47 @@ FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
     help="What shall read it. Stock libraries have no classes for some pruned shapes; then the message says why.",
 )
 @click.option("--final", is_flag=True, help="The trial's model after its final training (`train`).")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: DIR/exports/NNNN-FORMAT]")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: in DIR/exports]")
 @json_option
 def export(study: Path, trial: int | None, format_name: str, final: bool, out: Path | None, as_json: bool) -> None:
     """Write the model of a trial, its tokeniser and a model card for other tools.
+
+    DIR is a study and --trial says whose model; or DIR is the folder of a training (`train`), without --trial.
 
     \b
     Examples:
       catransformers export runs/demo --trial 13
       catransformers export runs/demo --trial 13 --format onnx
       catransformers export runs/clip --trial 42 --final --format huggingface --out my-clip
+      catransformers export data/bert-base-mrpc --format onnx
     """
+    from catransformers.cli.inputs import Collector  # noqa: PLC0415
+    from catransformers.errors import Problem  # noqa: PLC0415
+    from catransformers.execution.training_plan import folder_problems, trial_model  # noqa: PLC0415
+    from catransformers.exports.formats import check_format  # noqa: PLC0415
     from catransformers.exports.from_study import export_training, export_trial  # noqa: PLC0415
     from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.study.directory import StudyDirectory  # noqa: PLC0415
 
-    if trial is None:
+    collect = Collector()
+    if out is not None:
+        collect.problems += folder_problems(out)
+    if trial is None and (final or StudyDirectory(study).config.is_file()):
+        what = "the number of a finished trial; or leave --final out, for a folder that `train` made"
+        collect.problems.append(Problem("--trial", "missing", what))
+    results = None if trial is None else collect(read_results, study)
+    if results is not None and trial is not None:
+        collect(trial_model, results, trial)
+        collect(check_format, format_name, results.costs.space.base.family)
+    collect.finish()
+    if results is None or trial is None:
         folder, files = export_training(study, format_name, out)
     else:
-        folder, files = export_trial(read_results(study), trial, format_name, out, final=final)
+        folder, files = export_trial(results, trial, format_name, out, final=final)
     if as_json:
-        print_json({"format": format_name, "folder": str(folder), "files": [str(path) for path in files]})
+        print_json(
+            {"schema": SCHEMA, "format": format_name, "folder": str(folder), "files": [str(path) for path in files]}
+        )
         return
     screen = console()
     for path in files:

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.wording import options_named, percent
 
 if TYPE_CHECKING:
-    from catransformers.execution.training import TrainingPlan, TrainingResult
+    from catransformers.errors import Problem
+    from catransformers.execution.results import StudyResults
+    from catransformers.execution.training_plan import TrainingPlan
+    from catransformers.execution.training_result import TrainingResult
 
 
 @click.command()
@@ -23,6 +27,10 @@ if TYPE_CHECKING:
 @click.option("--allow-network", is_flag=True, help="With --model: weights may be downloaded.")
 @click.option("--task", help="The task.  [default: the study's]")
 @click.option("--data", type=click.Path(path_type=Path), help="Its data.  [default: the study's]")
+@click.option(
+    "--class-names", type=click.Path(path_type=Path), help="File with a name a class.  [default: the study's]"
+)
+@click.option("--templates", type=click.Path(path_type=Path), help="File of zero-shot prompts.  [default: the study's]")
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps.  [default: 10 times the study's]")
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), help="Instead of steps: passes over the data.")
 @click.option("--batch-size", type=click.IntRange(2), help="Samples a step, over all devices.  [default: the study's]")
@@ -45,36 +53,65 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
     """Train the model of a trial to the end, with the study's base as its teacher.
 
     Interrupted or killed, the same command goes on exactly where it was. On several GPUs or machines start it with
-    torchrun or `accelerate launch`; batches are then shared, and the result is the same.
+    torchrun or `accelerate launch`; batches are then shared, and the result is the same, up to rounding.
 
     \b
     Examples:
       catransformers train runs/demo --trial 13 --steps 1000
       catransformers train runs/clip --trial 42 --data shards/ --epochs 2 --device cuda
-      torchrun --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
+      torchrun --standalone --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
       catransformers train --model bert-base-uncased --classes 2 --task text-classification --data MRPC --epochs 3
     """
     from catransformers.execution.training import run_training  # noqa: PLC0415
+    from catransformers.execution.training_plan import RESULT  # noqa: PLC0415
 
-    plan, folder = _planned(study, trial, out, options)
-    chief = os.environ.get("RANK", "0") == "0"
-    watch = _Watch(quiet=as_json or not chief)
-    with watch:
-        result = run_training(plan, folder, watch)
+    with options_named(options):
+        plan, folder = _planned(study, trial, out, options)
+        chief = os.environ.get("RANK", "0") == "0"
+        known = (folder / RESULT).is_file()
+        with _Watch(quiet=as_json or not chief) as watch:
+            result = run_training(plan, folder, watch)
     if result is None:
         return
     if as_json:
         print_json(result.to_dict())
-    else:
-        show_training(result)
+        return
+    if known:
+        console(stderr=True).print("This training was finished before; nothing was trained now.", highlight=False)
+    show_training(result)
 
 
 def _planned(
     study: Path | None, trial: int | None, out: Path | None, options: dict[str, Any]
 ) -> tuple[TrainingPlan, Path]:
-    from catransformers.errors import InputError, Problem  # noqa: PLC0415
-    from catransformers.execution.training import plan_of_trial  # noqa: PLC0415
+    """The plan and its folder, checked as far as can be before anything is opened."""
+    from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
+    from catransformers.execution.training_plan import check_plan, trial_model  # noqa: PLC0415
     from catransformers.reports.derive import read_results  # noqa: PLC0415
+
+    collect = Collector()
+    collect.problems += _conflicts(study, trial, options)
+    collect(check_device, options["device"])
+    results = None if study is None else collect(read_results, study)
+    if study is not None and options["model"] is None and results is not None:
+        start = None if trial is None else collect(trial_model, results, trial)
+        plan = collect(_of_trial, results, trial, start, options)
+        folder = out or results.directory.root / "final" / f"{trial or 0:04d}"
+    elif study is None and options["model"] is not None:
+        plan = collect(_of_base, options)
+        folder = out or _default_folder(options)
+    else:
+        plan, folder = None, out or Path()
+    if plan is not None:
+        collect(check_plan, plan, folder)
+    collect.finish()
+    assert plan is not None  # noqa: S101 - finish() has raised otherwise
+    return plan, folder
+
+
+def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
+    """Options that are missing, or cannot be together."""
+    from catransformers.errors import Problem  # noqa: PLC0415
 
     problems = []
     if (study is None) == (options["model"] is None):
@@ -91,27 +128,25 @@ def _planned(
         problems.append(Problem("--trial", "belongs to a study in DIR"))
     if options["model"] is not None and options["task"] is None:
         problems.append(Problem("--task", "missing", "what the model is to learn"))
+    if options["model"] is not None and options["distillation"]:
+        problems.append(Problem("--distillation", "belongs to a study in DIR: here the base itself is trained"))
     if options["steps"] is not None and options["epochs"] is not None:
         problems.append(Problem("--epochs", "and --steps cannot both be given"))
     if options["model"] is not None and options["steps"] is None and options["epochs"] is None:
         problems.append(Problem("--epochs", "missing: how long?", "--epochs or --steps"))
-    if problems:
-        raise InputError(problems)
-    settings = {name: options[name] for name in ("epochs", "seed", "device", "threads", "checkpoint_minutes")}
-    changes = _changes(options)
-    if study is not None:
-        assert trial is not None  # noqa: S101 - for the type checker; asked above
-        results = read_results(study)
-        changes.setdefault("steps", 10 * results.config.accuracy.steps)
-        plan = plan_of_trial(results, trial, changes, measure=results.config.execution.measure, **settings)
-        return plan, out or results.directory.root / "final" / f"{trial:04d}"
-    return _of_base(options, changes, settings, out)
+    return problems
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("epochs", "seed", "device", "threads", "checkpoint_minutes")}
 
 
 def _changes(options: dict[str, Any]) -> dict[str, Any]:
     """The keys of the accuracy section that the command line gives."""
     names = (
         "task",
+        "class_names",
+        "templates",
         "steps",
         "batch_size",
         "micro_batch",
@@ -122,21 +157,28 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
         "tokens",
     )
     changes = {name: options[name] for name in names if options[name] is not None}
-    if options["data"] is not None:
-        changes["data"] = str(options["data"].expanduser().resolve())
-    elif options["task"] is not None:
-        changes["data"] = None
+    for name in ("data", "class_names", "templates"):
+        if options[name] is not None:
+            changes[name] = str(options[name].expanduser().resolve())
     if options["data_workers"] is not None:
         changes["workers"] = options["data_workers"]
     changes.setdefault("distillation", None)  # the study's is that of the proxy, of another distance
     return changes
 
 
-def _of_base(
-    options: dict[str, Any], changes: dict[str, Any], settings: dict[str, Any], out: Path | None
-) -> tuple[TrainingPlan, Path]:
+def _of_trial(results: StudyResults, trial: int | None, start: Path | None, options: dict[str, Any]) -> TrainingPlan:
+    from catransformers.execution.training_plan import TrainingPlan, checked  # noqa: PLC0415
+
+    config = results.config
+    changes = {"steps": 10 * config.accuracy.steps, **_changes(options)}
+    accuracy = checked(config.accuracy, changes)
+    label = f"trial {trial} of {config.name}"
+    return TrainingPlan(config.model, accuracy, start, label, measure=config.execution.measure, **_settings(options))
+
+
+def _of_base(options: dict[str, Any]) -> TrainingPlan:
     from catransformers.config import AccuracySection, ModelSection  # noqa: PLC0415
-    from catransformers.execution.training import TrainingPlan, checked  # noqa: PLC0415
+    from catransformers.execution.training_plan import TrainingPlan, checked  # noqa: PLC0415
 
     model = ModelSection(
         base=options["model"],
@@ -144,10 +186,13 @@ def _of_base(
         classes=options["classes"],
         allow_network=options["allow_network"],
     )
-    accuracy = checked(AccuracySection(), changes)
+    accuracy = checked(AccuracySection(), _changes(options))
+    return TrainingPlan(model, accuracy, None, f"{options['model']} on {accuracy.task}", **_settings(options))
+
+
+def _default_folder(options: dict[str, Any]) -> Path:
     name = options["model"].rstrip("/").replace("/", "-").strip(".-")
-    plan = TrainingPlan(model, accuracy, None, f"{options['model']} on {accuracy.task}", **settings)
-    return plan, out or Path("runs") / f"{name}-{accuracy.task}"
+    return Path("runs") / f"{name}-{options['task']}"
 
 
 class _Watch:
@@ -167,6 +212,7 @@ class _Watch:
             disable=quiet or not self._screen.is_terminal,
         )
         self._line = self._bar.add_task("training", total=None)
+        self._begun = False
 
     def __enter__(self) -> _Watch:
         if not self._quiet:
@@ -178,6 +224,9 @@ class _Watch:
         self._bar.stop()
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
+        if not self._begun and step > 1 and not self._quiet:
+            self._bar.console.print(f"Going on after step {step - 1}.", highlight=False)
+        self._begun = True
         self._bar.update(self._line, completed=step, total=steps, description=f"loss {loss:.3f}")
         tenth = max(1, steps // 10)
         if not self._quiet and not self._screen.is_terminal and (step % tenth == 0 or step == steps):
@@ -186,7 +235,7 @@ class _Watch:
 
 def show_training(result: TrainingResult) -> None:
     """A finished training in a terminal."""
-    from catransformers.reports.wording import score  # noqa: PLC0415
+    from catransformers.reports.wording import amount  # noqa: PLC0415
 
     screen = console()
     based = any(pool.base is not None for pool in result.pools.values())
@@ -194,13 +243,12 @@ def show_training(result: TrainingResult) -> None:
     columns = ["pool", "before", "after", *(["base"] if based else []), f"after − {other}"]
     rows = []
     for name, pool in result.pools.items():
-        cells = [score(*pool.before), score(*pool.after), *([score(*pool.base)] if pool.base is not None else [])]
-        low, high = pool.difference
-        rows.append([name, *cells, f"{100 * low:+.2f} ± {100 * high:.2f}"])
+        cells = [percent(*pair) for pair in (pool.before, pool.after, pool.base) if pair is not None]
+        rows.append([name, *cells, percent(*pool.difference, sign=True)])
     screen.print(f"{result.label}: {result.steps} steps, {result.seconds:.0f} s, {result.metric} in %")
     screen.print(table("", columns, rows))
-    energy = sum(record.energy_j for record in result.energy)
-    if energy:
-        quality = "measured" if all(r.quality == "measured" for r in result.energy) else "estimated"
-        screen.print(f"Energy of the training: {energy / 1e3:.3g} kJ, {quality}.")
+    if result.energy_j is not None:
+        measured = sum(record.measured_j for record in result.energy)
+        known = "measured" if measured >= result.energy_j > 0 else "partly measured" if measured else "estimated"
+        screen.print(f"Energy of the training: {amount('energy', result.energy_j)}, {known}.")
     screen.print(f"Model: {result.folder / 'model.safetensors'}", soft_wrap=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from catransformers.config import ModelSection
+from catransformers.config import AccuracySection, ModelSection
 from catransformers.errors import InputError, Problem
-from catransformers.execution.bases import metric_of, open_base
+from catransformers.execution.bases import base_spec, open_base
 from catransformers.execution.results import StudyResults
-from catransformers.execution.training import MODEL, PoolResult, plan_of_trial
+from catransformers.execution.training_plan import MODEL, trial_model
+from catransformers.execution.training_result import PoolResult
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
@@ -27,17 +28,14 @@ class Judged:
     Args:
         label: what it is, for people.
         path: its file; None: the base itself.
-        base: the study's section on the model that it was made from, or that it is.
+        base: the section on the model that it was made from, or that it is.
+        place: a name for its folder of results.
     """
 
     label: str
     path: Path | None
     base: ModelSection
-
-    @property
-    def place(self) -> str:
-        """A name for its folder of results."""
-        return "base" if self.path is None else self.path.parent.name
+    place: str
 
 
 def of_trial(results: StudyResults, number: int | None, *, final: bool) -> Judged:
@@ -46,56 +44,76 @@ def of_trial(results: StudyResults, number: int | None, *, final: bool) -> Judge
     Raises:
         InputError: if there is no such trial or training.
     """
+    name = results.config.name
     if number is None:
-        return Judged(f"base of {results.config.name}", None, results.config.model)
-    plan = plan_of_trial(results, number, {})
+        return Judged(f"base of {name}", None, results.config.model, "base")
+    path = trial_model(results, number)
     if not final:
-        return Judged(plan.label, plan.start, plan.model)
+        return Judged(f"trial {number} of {name}", path, results.config.model, f"{number:04d}")
     path = results.directory.root / "final" / f"{number:04d}" / MODEL
     if not path.is_file():
         hint = f"`catransformers train {results.directory.root} --trial {number}` makes it"
         raise InputError(Problem("--final", f"trial {number} has no finished training", hint=hint))
-    return Judged(f"{plan.label}, trained to the end", path, plan.model)
+    return Judged(f"trial {number} of {name}, trained to the end", path, results.config.model, f"{number:04d}-final")
 
 
 def on_task(
-    results: StudyResults, judged: Judged, changes: dict[str, Any], device: Literal["cpu", "cuda"]
+    judged: Judged, section: AccuracySection, device: Literal["cpu", "cuda"]
 ) -> tuple[dict[str, PoolResult], str]:
-    """A model and its study's base on the study's task (or the same on other data).
+    """A model on a task, and the base that it was made from.
 
     Args:
-        results: the study.
         judged: the model.
-        changes: to the study's accuracy section: `task`, `data`, …
+        section: the task and its data.
         device: what to compute on.
 
     Returns:
-        By pool, with the base as what is compared with; and what accuracy is.
+        By pool, with the base as what is compared with (None where it is the model itself); and what accuracy is.
 
     Raises:
         InputError: for bad data, or a model that cannot do the task.
+        IntegrityError: if the model's file is damaged.
     """
     from catransformers.accuracy.score import paired_difference  # noqa: PLC0415 - torch
     from catransformers.accuracy.tasks import open_task, task_kind  # noqa: PLC0415
-    from catransformers.execution.training import checked  # noqa: PLC0415
     from catransformers.models.storage import load_model  # noqa: PLC0415
 
     base = open_base(judged.base)
-    task = open_task(checked(results.config.accuracy, changes), base)
+    task = open_task(section, base)
     net = base.net if judged.path is None else load_model(judged.path)
     found = {}
     for pool in POOLS:
         own = task.evaluate(net.to(device), pool)  # type: ignore[arg-type]
-        other = own if judged.path is None else task.evaluate(base.net.to(device), pool)  # type: ignore[arg-type]
+        other = None if judged.path is None else task.evaluate(base.net.to(device), pool)  # type: ignore[arg-type]
         pair = (own.accuracy, own.standard_error)
         found[pool] = PoolResult(
             before=pair,
             after=pair,
-            base=(other.accuracy, other.standard_error),
-            difference=paired_difference(own, other),
+            base=None if other is None else (other.accuracy, other.standard_error),
+            difference=(0.0, 0.0) if other is None else paired_difference(own, other),
             metrics=dict(own.metrics),
         )
-    return found, task_kind(changes["task"]).metric if "task" in changes else metric_of(results.config)
+    return found, task_kind(section.task).metric
+
+
+def check_benchmark(section: ModelSection, root: Path) -> None:
+    """What can be told of a benchmark before the model's weights are read.
+
+    Raises:
+        InputError: if the model is no CLIP, or there is no such folder; both at once.
+    """
+    problems = []
+    try:
+        family = base_spec(section).family
+        if family != "clip":
+            what = f"{section.base!r} is of family {family!r}"
+            problems.append(Problem("--datasets", what, "a CLIP", "leave --datasets out for a task of its own"))
+    except InputError as error:
+        problems += error.problems
+    if not root.is_dir():
+        problems.append(Problem("--datasets", f"there is no folder {root}"))
+    if problems:
+        raise InputError(problems)
 
 
 def on_benchmark(
@@ -113,14 +131,13 @@ def on_benchmark(
 
     Raises:
         InputError: if it is no CLIP that reads any text, or nothing is found.
+        IntegrityError: if the model's file or the kept results are damaged.
     """
     from catransformers.accuracy.benchmark import evaluate_benchmark  # noqa: PLC0415 - torch
     from catransformers.models.storage import load_model  # noqa: PLC0415
 
     base: Base = open_base(judged.base)
-    if base.net.spec.family != "clip":
-        what = f"{judged.label} is of family {base.net.spec.family!r}"
-        raise InputError(Problem("--datasets", what, "a CLIP", "leave --datasets out for the study's own task"))
+    tokenize = base.tokenizer()
     if base.preprocess is None:
         raise InputError(Problem("model.base", f"{base.name!r} does not say how it wants its images"))
     net = base.net if judged.path is None else load_model(judged.path)
@@ -129,7 +146,7 @@ def on_benchmark(
         root,
         out,
         preprocess=base.preprocess,
-        tokenize=base.tokenizer(),
+        tokenize=tokenize,
         device=device,
         batch_size=batch_size,
         workers=workers,

@@ -114,15 +114,18 @@ def check_task(model: ModelSection, accuracy: AccuracySection) -> None:
     """That there is such a task, the model is of a family that can do it, and it has the keys that it needs.
 
     Raises:
-        InputError: with everything that is wrong; where it is the base, nothing else can be told.
+        InputError: with everything that is wrong.
     """
     task_kind(accuracy.task)
     problems = data_problems(accuracy)
-    family = base_spec(model).family
+    try:
+        family = base_spec(model).family
+    except InputError as error:
+        raise InputError([*error.problems, *problems]) from error
     if family not in TASKS[accuracy.task].families:
-        able = ", ".join(name for name, kind in TASKS.items() if family in kind.families)
+        able = [name for name, kind in TASKS.items() if family in kind.families and kind.base in ("", model.base)]
         what = f"{accuracy.task!r} is made for {', '.join(TASKS[accuracy.task].families)}, {model.base!r} is a {family}"
-        problems.insert(0, Problem("accuracy.task", what, able))
+        problems.insert(0, Problem("accuracy.task", what, ", ".join(able)))
     if problems:
         raise InputError(problems)
 

@@ -6,14 +6,16 @@ follows as far as there is something to say.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from catransformers import __version__
 from catransformers.carbon.scenario import Scenario
 from catransformers.config import AccuracySection
-from catransformers.execution.training import TrainingResult
+from catransformers.execution.training_result import TrainingResult
 from catransformers.reports.assumptions import sentence
+from catransformers.reports.wording import amount
 from catransformers.search.space_cost import DesignCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
 from catransformers.units import MILLI, MM2_PER_M2
@@ -97,7 +99,9 @@ def _quality(facts: Facts) -> str:
     if facts.training is not None:
         for pool, result in facts.training.pools.items():
             value = "" if result.base is None else _percent(*result.base)
-            rows.append(f"| {pool} | final training | {_percent(*result.after)} | {value} |")
+            metric = facts.training.metric
+            state = "final training" if metric == facts.metric else f"final training, {metric}"
+            rows.append(f"| {pool} | {state} | {_percent(*result.after)} | {value} |")
     if not rows:
         return ""
     head = [f"## Accuracy ({facts.metric})", "", "| pool | state | model | base |", "|---|---|---:|---:|"]
@@ -110,19 +114,22 @@ def _row(pool: str, state: str, own: tuple[float, float], base: EvaluationRecord
 
 
 def _percent(value: float, error: float) -> str:
-    return f"{100 * value:.2f} ± {100 * error:.2f} %"
+    shown = f"{100 * error:.2f}" if math.isfinite(error) else "?"  # of one sample nothing can be said
+    return f"{100 * value:.2f} ± {shown} %"
 
 
 def _training(facts: Facts) -> list[str]:
-    lines = ["± is one standard error. The search chose by validation data; test data were looked at once."]
+    lines = ["± is one standard error."]
+    if facts.trial is not None:
+        lines.append("The search chose by validation data; test data were looked at once.")
     if facts.accuracy is not None:
         section = facts.accuracy
         lines.append(
             f"Proxy: {section.steps} steps of {section.batch_size} samples of the task `{section.task}` after pruning."
         )
     if facts.training is not None:
-        energy = sum(record.energy_j for record in facts.training.energy)
-        spent = f", {energy / 1e3:.3g} kJ" if energy else ""
+        energy = facts.training.energy_j
+        spent = "" if energy is None else f", {amount('energy', energy)}"
         lines.append(f"Final training: {facts.training.steps} steps, {facts.training.seconds:.0f} s{spent}.")
     return lines
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from catransformers.config import ModelSection
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.bases import base_spec, metric_of
 from catransformers.execution.results import StudyResults
-from catransformers.execution.training import MODEL, TrainingResult, plan_of_trial, read_facts, read_result
+from catransformers.execution.training_plan import FACTS, MODEL, trial_model
+from catransformers.execution.training_result import TrainingResult, read_facts, read_result
 from catransformers.exports.card import Facts, card
 from catransformers.workloads.families import parameters
 from catransformers.workloads.spec import ModelSpec
@@ -34,10 +37,7 @@ def export_trial(
         InputError: if there is no such trial, training or format, or the format cannot hold the model.
         IntegrityError: if the model's file is damaged.
     """
-    plan = plan_of_trial(results, number, {})
-    assert plan.start is not None  # noqa: S101 - of a trial
-    trained = None
-    path = plan.start
+    path, trained = trial_model(results, number), None
     if final:
         folder = results.directory.root / "final" / f"{number:04d}"
         if not (folder / MODEL).is_file():
@@ -56,7 +56,10 @@ def export_training(folder: Path, format_name: str, out: Path | None = None) -> 
         IntegrityError: if a file is damaged.
     """
     trained = read_result(folder)
-    section = ModelSection.model_validate_json(json.dumps(read_facts(folder)["model"]))
+    try:
+        section = ModelSection.model_validate_json(json.dumps(read_facts(folder)["model"]))
+    except ValidationError as error:
+        raise IntegrityError(f"{folder / FACTS}: damaged: {error.errors()[0]['msg']}") from error
     spec = _spec(folder / MODEL)
     facts = Facts(trained.label, section.base, spec, parameters(spec), trained.metric, training=trained)
     place = out or folder / "exports" / format_name

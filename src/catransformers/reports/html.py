@@ -19,7 +19,7 @@ from markupsafe import Markup
 from catransformers.reports import assumptions, figures, narrative, own_words
 from catransformers.reports.parts import Part, carbon_parts, energy_parts, operator_rows
 from catransformers.reports.static import front_svg
-from catransformers.reports.summary import HEADLINE_LOSS, Design, Score, StudySummary, Trial, saving
+from catransformers.reports.summary import Design, Score, StudySummary, Trial, saving, tolerated_loss
 from catransformers.reports.wording import (
     DIMENSIONS,
     Unit,
@@ -247,8 +247,9 @@ def _score(value: Score | None) -> str:
 def _rule(summary: StudySummary) -> str:
     if summary.best is None:
         return "none, since no design has less than the base."
+    most = f"{100 * tolerated_loss(summary.base):.2g} points"
     return (
-        f"the lowest {summary.objective} at a validation loss of at most {100 * HEADLINE_LOSS:g} points (or else the "
+        f"the lowest {summary.objective} at a validation loss of at most {most} (or else the "
         "least loss), among designs that have less than the base. The test set had no say."
     )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catransformers.reports.summary import HEADLINE_LOSS, Score, StudySummary, saving
+from catransformers.reports.summary import Score, StudySummary, saving, tolerated_loss
 from catransformers.reports.wording import NBSP, amount, duration, percent, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 
@@ -73,8 +73,9 @@ def headline(summary: StudySummary) -> str:
     less = saving(best.cost.objective, base.cost.objective)
     lost = best.validation_loss
     nearest = ""
-    if lost is not None and lost.value > HEADLINE_LOSS:
-        nearest = f"No design found so far loses at most {points(HEADLINE_LOSS, None)} points. The nearest to it: "
+    most = tolerated_loss(base)
+    if lost is not None and lost.value > most:
+        nearest = f"No design found so far loses at most {points(most, None)} points. The nearest to it: "
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "

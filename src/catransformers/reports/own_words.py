@@ -124,6 +124,7 @@ def not_counted(own: OwnFootprint) -> tuple[str, ...]:
         "making the machine that searched",
         "its cooling, power supply and disks (PUE 1)",
         "reading a study (status, report)",
+        "final trainings (`train`) and evaluations: the result of a training says what it took",
         "waiting for a cleaner grid (`execution.start`, `pause_above_g_per_kwh`)",
     ]
     if own.cut_off:

@@ -7,6 +7,7 @@ study.lock               held by the process that works on the study; left behin
 base/                    what is measured of the base model, once
 trials/0000/ …           request.json, result.json, model.safetensors, model.json, log.txt of each trial
 tests/base, tests/0000 … the same for the final evaluations on the test pool
+final/0000 …             final trainings of trials' models; evaluations/, exports/ likewise: no part of the search
 ```
 """
 
