@@ -124,7 +124,7 @@ def test_a_study_can_say_how_parts_are_judged_and_how_trials_train(study, tmp_pa
     """Equal compute, micro-batches, bfloat16, neurons in blocks, other scores: all of it reaches the trial."""
     config = study(search__trials=1, accuracy__steps=2, accuracy__batch_size=16)
     accuracy = {"flop_scaled": True, "micro_batch": 6, "precision": "bf16"}
-    scores = {"heads": "magnitude", "ffn": "activation", "embed": "random", "layers": "magnitude", "ffn_block": 32}
+    scores = {"heads": "magnitude", "ffn": "activation", "embed": "random", "layers": "metric", "ffn_block": 32}
     model = config.model.model_copy(update={"importance": ImportanceSection.model_validate(scores)})
     config = config.model_copy(update={"accuracy": config.accuracy.model_copy(update=accuracy), "model": model})
     results = run_study(config, tmp_path / "study")

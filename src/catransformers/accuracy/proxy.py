@@ -115,9 +115,13 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, ob
     Reference: Radford et al. 2021, section 2.5.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for parameter in parameters:  # a class token of (1, 1, d) is a vector
+        (matrices if sum(size > 1 for size in parameter.shape) >= 2 else others).append(parameter)
     return [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        {"params": matrices, "weight_decay": weight_decay},
+        {"params": others, "weight_decay": 0.0},
     ]
 
 
@@ -178,7 +182,8 @@ def fine_tune(
     how = StepSettings(settings.distillation, settings.micro_batch, task.pairwise, settings.precision)
     scaler = torch.amp.GradScaler(device.type, enabled=resolved_precision(settings.precision, device) == "fp16")
     batches = task.train_batches(settings.batch_size, settings.seed)
-    losses = []
+    losses: list[float] = []
+    stepped = settings.steps == 0
     net.train()
     with torch_threads(settings.threads):
         for step in range(settings.steps):
@@ -196,6 +201,7 @@ def fine_tune(
                     f"the fine-tune diverged at step {step + 1} of {settings.steps}: loss {loss}, gradient norm {norm}"
                     f" (learning rate {settings.learning_rate:g})"
                 )
+            stepped |= math.isfinite(norm)
             scaler.step(optimiser)
             scaler.update()
             net.constrain()
@@ -203,4 +209,6 @@ def fine_tune(
             if progress is not None:
                 progress(step + 1, loss)
     net.eval()
+    if not stepped:
+        raise TrialFailure(f"the gradients overflowed in fp16 at all of {settings.steps} steps (bf16 has more range)")
     return ProxyResult(tuple(losses), time.perf_counter() - started)

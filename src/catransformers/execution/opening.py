@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catransformers import __version__
-from catransformers.config import StudyConfig, read
+from catransformers.config import AccuracySection, StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.bases import open_base
 from catransformers.files import write_whole
@@ -17,6 +17,10 @@ from catransformers.study.directory import StudyDirectory
 from catransformers.study.store import Store
 
 HINT = "use another folder for another study"
+#: Files with labels and captions: a correction in them may leave their size as it is.
+TEXTS = {".csv", ".tsv", ".txt", ".json", ".jsonl", ".token"}
+#: What a tokeniser in older files consists of.
+VOCABULARY = ("vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "tokenizer_config.json")
 OURS = {"study.lock"}  # files that an opening that was cut off may have left
 
 
@@ -43,22 +47,41 @@ def open_study(config: StudyConfig, directory: StudyDirectory) -> None:
 
 
 def origin_of(config: StudyConfig) -> dict[str, str]:
-    """What the study's trials are made from, by name: hashes of the base model's weights and of the user's data.
+    """What the study's trials are made from, by name: hashes of the base model and of the user's files.
 
     Raises:
-        InputError: if the base model or the data cannot be read.
+        InputError: if the base model or a file cannot be read.
     """
     base = open_base(config.model)
     values = {"base_sha256": base.sha256, "catransformers": __version__}
-    if config.accuracy.data is not None:
-        values["data_sha256"] = data_sha256(Path(config.accuracy.data).expanduser())
+    if base.tokenizer_path is not None:
+        values["tokenizer_sha256"] = _tokenizer_sha256(base.tokenizer_path)
+    return values | data_of(config.accuracy)
+
+
+def data_of(section: AccuracySection) -> dict[str, str]:
+    """Hashes of the user's files that a task reads, by name.
+
+    Raises:
+        InputError: if a file cannot be read.
+    """
+    values = {}
+    for key in ("data", "class_names", "templates"):
+        path = getattr(section, key)
+        if path is not None:
+            values[f"{key}_sha256"] = data_sha256(Path(path).expanduser(), f"accuracy.{key}")
     return values
 
 
-def data_sha256(path: Path) -> str:
-    """What tells data from other data: a file's bytes; the names and sizes of all files of a folder.
+def data_sha256(path: Path, where: str = "accuracy.data") -> str:
+    """What tells data from other data: a file's bytes; of a folder, names and sizes of all files, and texts' bytes.
 
-    A pattern of several shards stands for itself.
+    Links are followed. Files whose names begin with a dot, which systems make and change as they like, do not count. A
+    pattern of several shards stands for itself and for their sizes.
+
+    Args:
+        path: of the data.
+        where: whose mistake it is if they cannot be read.
 
     Raises:
         InputError: if the data cannot be read.
@@ -66,16 +89,66 @@ def data_sha256(path: Path) -> str:
     found = hashlib.sha256()
     try:
         if path.is_file():
-            with path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return _file_sha256(path)
         if not path.is_dir():
             found.update(path.name.encode())
-        files = (Path(folder, name) for folder, _, names in os.walk(path) for name in names)
-        for line in sorted(f"{file.relative_to(path).as_posix()} {file.stat().st_size}\n" for file in files):
-            found.update(line.encode())
+        files, names = _files(path) if path.is_dir() else _shards(path)
+        for line in sorted(map(_line, files, names)):
+            found.update(line.encode("utf-8", "surrogateescape"))
     except OSError as error:
-        raise InputError(Problem("accuracy.data", f"{path} cannot be read: {error.strerror}")) from error
+        raise InputError(Problem(where, f"{error.filename or path} cannot be read: {error.strerror}")) from error
     return found.hexdigest()
+
+
+def _files(root: Path) -> tuple[list[Path], list[str]]:
+    """All files below a folder, and their names from there; a folder that is linked to twice is looked at once."""
+    files: list[Path] = []
+    seen: set[str] = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        place = os.path.realpath(folder)
+        below[:] = [] if place in seen else sorted(name for name in below if not name.startswith("."))
+        if place not in seen:
+            files += [Path(folder, name) for name in names if not name.startswith(".")]
+        seen.add(place)
+    return files, [file.relative_to(root).as_posix() for file in files]
+
+
+def _shards(pattern: Path) -> tuple[list[Path], list[str]]:
+    """The shards that a pattern means, as far as they are there, and their names."""
+    from catransformers.accuracy.data.webdataset import shards  # noqa: PLC0415 - its package imports torch
+
+    files = [shard for shard in shards(pattern) if shard.is_file()]
+    return files, [shard.name for shard in files]
+
+
+def _line(file: Path, name: str) -> str:
+    """What a file of a folder is; a link to nothing is only a name."""
+    if not file.is_file():
+        return f"{name}\n"
+    return f"{name} {_file_sha256(file) if file.suffix.lower() in TEXTS else file.stat().st_size}\n"
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _tokenizer_sha256(path: Path) -> str:
+    """Of a `tokenizer.json`, or of a tokeniser's older files in a folder."""
+    if path.is_file():
+        return data_sha256(path, "model.base")
+    parts = [f"{name} {data_sha256(path / name, 'model.base')}" for name in VOCABULARY if (path / name).is_file()]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+#: What must not change: where it is said, and what it is.
+PLACES = {
+    "base_sha256": ("model.base", "the base model's weights"),
+    "tokenizer_sha256": ("model.base", "the words of the base model's tokeniser"),
+    "data_sha256": ("accuracy.data", "the data"),
+    "class_names_sha256": ("accuracy.class_names", "the classes' names"),
+    "templates_sha256": ("accuracy.templates", "the templates"),
+}
 
 
 def keep_origin(store: Store, values: Mapping[str, str]) -> None:
@@ -88,11 +161,11 @@ def keep_origin(store: Store, values: Mapping[str, str]) -> None:
     if not before:
         store.add_origin(values)
         return
-    places = {"base_sha256": ("model.base", "the base model's weights"), "data_sha256": ("accuracy.data", "the data")}
+    later = ("tokenizer_sha256",)  # not remembered by the first versions
     changed = [
         Problem(place, f"{what} are not those that the study began with", hint=HINT)
-        for name, (place, what) in places.items()
-        if before.get(name) != values.get(name)
+        for name, (place, what) in PLACES.items()
+        if before.get(name) != values.get(name) and not (name in later and name not in before)
     ]
     if changed:
         raise InputError(changed)

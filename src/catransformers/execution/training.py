@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.bases import open_base
 from catransformers.execution.metering import Recorder, begin, energy_file, record_of
+from catransformers.execution.opening import data_of
 from catransformers.execution.training_plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
 from catransformers.execution.training_result import PoolResult, TrainingResult, read_facts, read_result
 from catransformers.files import write_whole
@@ -80,6 +81,7 @@ def _facts(plan: TrainingPlan, base: Base, start: Base) -> dict[str, Any]:
         "base_sha256": base.sha256,
         "start_sha256": start.sha256,
         "seed": plan.seed,
+        **data_of(plan.accuracy),
         **kept,
     }
 

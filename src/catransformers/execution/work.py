@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from catransformers.accuracy.distillation import LiveTeacher, Teacher, teacher_of
+from catransformers.accuracy.losses import error_rate
 from catransformers.accuracy.proxy import ProxySettings, fine_tune, scaled_steps
 from catransformers.accuracy.score import Score, paired_difference
 from catransformers.accuracy.tasks import Task, open_task
@@ -135,7 +136,16 @@ def _importance(base: Base, task: Task, request: Request, folder: Path) -> Impor
         {name: tensor.to(device) for name, tensor in batch.items()}
         for batch in task.calibration_batches(request.accuracy_section.batch_size)
     ]
-    return cached_importance(base.net, batches, task.loss, folder, methods, seed=request.seed, base_sha256=base.sha256)
+    return cached_importance(
+        base.net,
+        batches,
+        task.loss,
+        folder,
+        methods,
+        error_fn=getattr(task, "error", error_rate),  # a task that has no labels says what its error is
+        seed=request.seed,
+        base_sha256=base.sha256,
+    )
 
 
 def _teacher(base: Base, task: Task, request: Request, folder: Path, steps: int) -> Teacher | None:

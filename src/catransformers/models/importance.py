@@ -12,11 +12,13 @@ they are measured can be chosen for each kind of part by itself:
 - `activation`: mean size of what the part hands on (`activation.py`).
 - `random`: the control that the others have to beat.
 
-Calibration data are the study's own calibration split, never validation or test data.
+Calibration data are the study's own calibration split, never validation or test data. A stack that they do not reach
+(a CLIP's text encoder, of images alone) is scored by magnitude.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -24,8 +26,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from catransformers.errors import InputError, Problem
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.errors import CatransformersWarning, InputError, Problem
+from catransformers.models.net import Batch, Net, Outputs, Stack
 
 #: (outputs, batch) → scalar: the mean of the losses of the batch's samples.
 Loss = Callable[[Outputs, Batch], Tensor]
@@ -99,6 +101,9 @@ def importance(
     Returns:
         The scores, float32 on the CPU.
 
+    Warns:
+        CatransformersWarning: if the batches have no inputs of a stack.
+
     Raises:
         InputError: if there are no batches, or the net's loss on them is not finite.
         ValueError: for the method `metric` without an `error_fn`.
@@ -129,14 +134,25 @@ def importance(
         net.train(training)
         for parameter, flag in zip(net.parameters(), needed, strict=True):
             parameter.requires_grad_(flag)
-    stacks = {
-        stack.name: StackImportance(**{part: found[getattr(methods, part)][stack.name][part].float() for part in PARTS})
-        for stack in net.stacks()
-    }
+    reached = {stack.name for stack in read_by(net, batches)}
+    stacks = {}
+    for stack in net.stacks():
+        if stack.name in reached:
+            parts = {part: found[getattr(methods, part)][stack.name][part] for part in PARTS}
+        else:
+            what = f"the calibration data have nothing that the stack {stack.name!r} reads: it is scored by magnitude, "
+            warnings.warn(CatransformersWarning(f"{what}and no accuracy on such data tells of it"), stacklevel=2)
+            parts = magnitude_scores(net)[stack.name]
+        stacks[stack.name] = StackImportance(**{part: scores.float() for part, scores in parts.items()})
     every = [getattr(scores, part) for scores in stacks.values() for part in PARTS]
     if not all(bool(t.isfinite().all()) for t in every) or not torch.tensor(loss).isfinite():
         raise InputError(Problem("calibration data", "the model's loss on them is not finite"))
     return Importance(stacks, loss)
+
+
+def read_by(net: Net, batches: Sequence[Batch]) -> list[Stack]:
+    """The stacks of a net whose inputs are in some batches."""
+    return [stack for stack in net.stacks() if any(key in batch for batch in batches for key in stack.inputs)]
 
 
 #: Weight of the loss beside the error rate, which many parts leave as it is: it ranks those.

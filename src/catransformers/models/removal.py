@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from catransformers.models.importance import Loss, Scores
+from catransformers.models.importance import Loss, Scores, read_by
 from catransformers.models.net import Batch, Net, Stack
 
 #: Groups of neighbouring neurons (of a layer) and channels that are removed together.
@@ -68,10 +68,11 @@ def removal_scores(
         parts: kinds of parts: `heads`, `ffn`, `embed`, `layers`.
 
     Returns:
-        The loss; by stack and kind the scores, double precision on the CPU, shaped as in `StackImportance`.
+        The loss; by stack that the data reach and kind the scores, double precision on the CPU, shaped as in
+        `StackImportance`.
     """
     samples = sum(len(next(iter(batch.values()))) for batch in batches)
-    stacks = net.stacks()
+    stacks = read_by(net, batches)
     found: Scores = {stack.name: {part: _zeros(net, stack, part) for part in parts} for stack in stacks}
     whole = 0.0
     for batch in batches:

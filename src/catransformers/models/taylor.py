@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from catransformers.models.importance import Loss, Scores
+from catransformers.models.importance import Loss, Scores, read_by
 from catransformers.models.net import Batch, Net, Stack, wide
 
 #: What this scores; layers have no gate.
@@ -107,7 +107,7 @@ class _Gates:
 
 
 def taylor_scores(net: Net, batches: Sequence[Batch], loss_fn: Loss) -> Scores:
-    """Per stack: head, neuron and channel scores, each E_x |∂L(x)/∂ξ|, in nats.
+    """Per stack that the data reach: head, neuron and channel scores, each E_x |∂L(x)/∂ξ|, in nats.
 
     Args:
         net: in evaluation mode, no parameter requiring a gradient.
@@ -119,7 +119,7 @@ def taylor_scores(net: Net, batches: Sequence[Batch], loss_fn: Loss) -> Scores:
 
     Reference: Michel et al. 2019, section 4.1; Molchanov et al. 2019, equation (8).
     """
-    stacks = net.stacks()
+    stacks = read_by(net, batches)
     totals: Scores = {}
     samples = 0
     for batch in batches:

@@ -13,6 +13,7 @@ from catransformers.accuracy.data.checking import check, find_faults
 from catransformers.accuracy.data.faults import Faults, UnreadableError
 from catransformers.accuracy.data.loader import batches, in_order, stack
 from catransformers.accuracy.data.opening import Kind, open_data
+from catransformers.accuracy.data.relabelled import in_order_of
 from catransformers.accuracy.data.samples import ImageRef, Sample, Samples, Source
 from catransformers.accuracy.data.splits import SPLITS, Splits
 
@@ -30,6 +31,7 @@ __all__ = [
     "check",
     "find_faults",
     "in_order",
+    "in_order_of",
     "open_data",
     "stack",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 
 from catransformers.accuracy.data.faults import Faults, UnreadableError, unreadable
 from catransformers.accuracy.data.samples import ImageBytes, ImageFile, Sample
-from catransformers.accuracy.data.splits import ALIASES, Splits, complete
+from catransformers.accuracy.data.splits import ALIASES, Splits, complete, complete_together
 from catransformers.errors import InputError, Problem, nearest
 
 Kind = Literal["captions", "classes", "texts"]
@@ -107,6 +107,8 @@ class ArrowSource:
         except (OSError, ValueError) as error:
             raise UnreadableError(str(error)) from error
         columns = self.columns
+        if any(row[column] is None for column in columns.texts):
+            raise UnreadableError("no text")
         captions = row[columns.captions] if columns.captions else []
         return Sample(
             image=_image(row[columns.image]) if columns.image else None,
@@ -186,7 +188,12 @@ def read(path: Path, kind: Kind, seed: int) -> ArrowSource:
     names = [f"{name} {row:09d}" for name, part in opened for row in range(len(part))]
     if not any(name for name, _ in opened):
         given["train"] = [row for rows in wanted for row in rows]
-    return ArrowSource(str(path), tuple(opened), columns, complete(given, names, seed, str(path)), class_names)
+    if columns.texts:
+        texts = [text for _, part in opened for text in zip(*(part[c][:] for c in columns.texts), strict=True)]
+        splits = complete_together(given, names, texts, seed, str(path))
+    else:
+        splits = complete(given, names, seed, str(path))
+    return ArrowSource(str(path), tuple(opened), columns, splits, class_names)
 
 
 def _open(path: Path) -> list[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """Which samples train, calibrate, validate and test: what the data says, completed by one rule.
 
 Splits that the data names are kept. What is missing is cut out of what is there, at random by a seed and whole samples
-at a time (an image with all of its captions), so that no two splits share anything:
+at a time (an image with all of its captions; a text with its repeats), so that no two splits share anything:
 
     nothing named, or one split only    70 % train, 10 % each of the others
     no calibration                      a tenth of train, at most 5,000
@@ -16,7 +16,7 @@ Calibration data choose what pruning removes; they come out of the training data
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -119,6 +119,35 @@ def complete(
                     result[split], result[donor] = _cut(pool, count, names, seed)
     need_some(result, where, noun)
     return result
+
+
+def complete_together(
+    given: Mapping[str, Sequence[int]], names: Sequence[str], alike: Sequence[Hashable], seed: int, where: str
+) -> dict[str, list[int]]:
+    """`complete`, with samples that are alike in one split: what stands twice is not to train and to test.
+
+    Splits that the data name are kept as they are, whatever stands in two of them.
+
+    Args:
+        given: as for `complete`.
+        names: as for `complete`.
+        alike: of all samples, what is equal of two that belong together.
+        seed: as for `complete`.
+        where: as for `complete`.
+
+    Raises:
+        InputError: as `complete` does.
+    """
+    split_of = {i: split for split, indices in given.items() for i in indices}
+    together: dict[tuple[str, Hashable], list[int]] = {}
+    for i in range(len(names)) if not given else sorted(split_of):
+        together.setdefault((split_of.get(i, ""), alike[i]), []).append(i)
+    groups = list(together.values())
+    firsts = {
+        split: [number for number, (own, _) in enumerate(together) if own == split] for split in given if given[split]
+    }
+    drawn = complete(firsts, [names[group[0]] for group in groups], seed, where)
+    return {split: sorted(i for number in numbers for i in groups[number]) for split, numbers in drawn.items()}
 
 
 def need_some(splits: Splits, where: str, noun: str) -> None:

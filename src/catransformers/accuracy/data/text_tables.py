@@ -19,7 +19,7 @@ from typing import Final
 
 from catransformers.accuracy.data.faults import Faults
 from catransformers.accuracy.data.samples import Sample, Samples
-from catransformers.accuracy.data.splits import ALIASES, SPLITS, complete
+from catransformers.accuracy.data.splits import ALIASES, SPLITS, complete_together
 from catransformers.accuracy.data.tables import Table, read_table
 from catransformers.errors import CatransformersWarning, InputError, Problem, nearest
 
@@ -99,7 +99,8 @@ def read(path: Path, seed: int) -> Samples:
             given.setdefault(split, []).append(i)
     names = [name for name, _, _, _ in rows]
     samples = [Sample(texts=texts, label=labels[label]) for _, texts, label, _ in rows]
-    return Samples(str(path), samples, names, complete(given, names, seed, str(path)), class_names)
+    splits = complete_together(given, names, [texts for _, texts, _, _ in rows], seed, str(path))
+    return Samples(str(path), samples, names, splits, class_names)
 
 
 def _read(file: Path) -> Table:

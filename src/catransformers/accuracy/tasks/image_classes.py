@@ -17,7 +17,7 @@ from catransformers.accuracy.judging import judge
 from catransformers.accuracy.losses import class_loss
 from catransformers.accuracy.score import Score
 from catransformers.accuracy.tasks import PoolName
-from catransformers.accuracy.tasks.on_data import DataTask, check_classes, image_of, image_reader
+from catransformers.accuracy.tasks.on_data import DataTask, for_classifier, image_of, image_reader
 from catransformers.models.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
@@ -71,6 +71,5 @@ class ImageClassesTask(DataTask):
 
 def open_task(section: AccuracySection, base: Base) -> ImageClassesTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
-    source = open_data(section.data or "", "classes")
-    check_classes(source, base)
+    source = for_classifier(open_data(section.data or "", "classes"), base)
     return ImageClassesTask(source, section, image_reader(base))

@@ -10,7 +10,7 @@ from catransformers.accuracy.data.digits import digits
 from catransformers.accuracy.data.library_text import passages, prose
 from catransformers.accuracy.tasks.image_classes import ImageClassesTask
 from catransformers.accuracy.tasks.language import LanguageTask
-from catransformers.accuracy.tasks.on_data import check_classes, image_reader, text_length
+from catransformers.accuracy.tasks.on_data import for_classifier, image_reader, text_length
 from catransformers.accuracy.tasks.text_classes import TextClassesTask
 
 if TYPE_CHECKING:
@@ -38,15 +38,13 @@ class DocstringsLanguageTask(LanguageTask):
 
 def open_digits(section: AccuracySection, base: Base) -> DigitsTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
-    check_classes(digits(), base)
-    return DigitsTask(digits(), section, image_reader(base))
+    return DigitsTask(for_classifier(digits(), base), section, image_reader(base))
 
 
 def open_docstrings(section: AccuracySection, base: Base) -> DocstringsTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
     length, tokenizer = text_length(section, base), base.text_tokenizer()
-    check_classes(passages(), base)
-    return DocstringsTask(passages(), section, tokenizer, length)
+    return DocstringsTask(for_classifier(passages(), base), section, tokenizer, length)
 
 
 def open_language(section: AccuracySection, base: Base) -> DocstringsLanguageTask:

@@ -229,11 +229,14 @@ def trimmed(made: Sequence[data.loader.Made]) -> dict[str, Tensor]:
     return {name: tensor[:, :length] if name in text else tensor for name, tensor in batch.items()}
 
 
-def check_classes(source: Source, base: Base) -> None:
-    """That a classifier tells the data's classes apart.
+def for_classifier(source: Source, base: Base) -> Source:
+    """A source for a base's classifier: with its classes in the order of the base's, where both have the same names.
+
+    Data count their classes by name or by number, and a published classifier may do otherwise (MNLI's): its outputs
+    would be taken for other classes than it was trained for.
 
     Raises:
-        InputError: if it has another number of classes.
+        InputError: if it tells another number of classes apart.
     """
     number, classes = len(source.class_names), base.net.spec.classes
     if number != classes:
@@ -241,3 +244,4 @@ def check_classes(source: Source, base: Base) -> None:
         what = f"{number} classes, and {base.name!r} {has}"
         hint = f"with model.classes = {number} it gets a new classifier"
         raise InputError(Problem("accuracy.data", what, hint=hint))
+    return data.in_order_of(source, base.class_names)

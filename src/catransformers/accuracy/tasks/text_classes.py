@@ -21,7 +21,7 @@ from catransformers.accuracy.judging import judge
 from catransformers.accuracy.losses import class_loss
 from catransformers.accuracy.score import Score
 from catransformers.accuracy.tasks import PoolName
-from catransformers.accuracy.tasks.on_data import Collate, DataTask, check_classes, text_length, text_of, trimmed
+from catransformers.accuracy.tasks.on_data import Collate, DataTask, for_classifier, text_length, text_of, trimmed
 from catransformers.models.net import Batch, Net, Outputs
 from catransformers.models.text_tokens import TextTokenizer
 
@@ -82,6 +82,5 @@ class TextClassesTask(DataTask):
 def open_task(section: AccuracySection, base: Base) -> TextClassesTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
     length, tokenizer = text_length(section, base), base.text_tokenizer()
-    source = open_data(section.data or "", "texts")
-    check_classes(source, base)
+    source = for_classifier(open_data(section.data or "", "texts"), base)
     return TextClassesTask(source, section, tokenizer, length)

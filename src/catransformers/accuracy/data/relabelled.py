@@ -1,0 +1,73 @@
+"""A source whose classes are in another order: a model that tells them apart has an order of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from catransformers.accuracy.data.samples import Sample, Source
+from catransformers.accuracy.data.splits import Splits
+
+
+@dataclass(frozen=True, slots=True)
+class Relabelled:
+    """A source with other labels.
+
+    Args:
+        source: the data.
+        labels: (classes,) the new label of each of its labels, a permutation.
+    """
+
+    source: Source
+    labels: tuple[int, ...]
+
+    @property
+    def where(self) -> str:
+        """The path it was read from."""
+        return self.source.where
+
+    @property
+    def splits(self) -> Splits:
+        """The source's."""
+        return self.source.splits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The source's, in the order of the new labels."""
+        names = dict(zip(self.labels, self.source.class_names, strict=True))
+        return tuple(names[label] for label in range(len(names)))
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, i: int) -> str:
+        """What sample i is called."""
+        return self.source.name(i)
+
+    def read(self, i: int) -> Sample:
+        """Sample i, with its new label.
+
+        Raises:
+            UnreadableError: if it cannot be read.
+        """
+        sample = self.source.read(i)
+        return replace(sample, label=self.labels[sample.label])
+
+
+def in_order_of(source: Source, names: Sequence[str] | None) -> Source:
+    """A source with its classes in the order of some names, if these are the same names; else as it is.
+
+    Capitals, and what parts the words of a name, make no difference.
+
+    Args:
+        source: the data.
+        names: in the order that is wanted; None: any order will do.
+    """
+    ours, theirs = [_plain(name) for name in source.class_names], [_plain(name) for name in names or ()]
+    if ours == theirs or len(set(ours)) < len(ours) or sorted(ours) != sorted(theirs):
+        return source
+    return Relabelled(source, tuple(theirs.index(name) for name in ours))
+
+
+def _plain(name: str) -> str:
+    return " ".join(name.casefold().replace("_", " ").replace("-", " ").split())
