@@ -231,13 +231,13 @@ def test_every_mistake_in_the_new_keys_is_told_at_once():
         "s.toml",
     )
     told = "\n".join(map(str, problems))
-    methods = "taylor, leave-one-out, magnitude, activation, random"
+    methods = "taylor, leave-one-out, metric, magnitude, activation, random"
     for expected in (
         "s.toml: model.family: 'bort' is not an option; allowed: clip, vit, bert, llama (did you mean 'bert'?)",
         "model.classes: 1 is out of range; allowed: ≥ 2",
         "model.usage.tokens: 1.5",
         f"model.importance.heads: 'tailor' is not an option; allowed: {methods} (did you mean 'taylor'?)",
-        "model.importance.layers: 'taylor' is not an option; allowed: leave-one-out, magnitude, activation, random",
+        "model.importance.layers: 'taylor' is not an option; allowed: leave-one-out, metric, magnitude, activation",
         "model.importance.ffn_block: 0 is out of range; allowed: ≥ 1",
         "model.importance.neurons: unknown key; allowed: heads, ffn, embed, layers, ffn_block",
         "accuracy.class_names: 4",

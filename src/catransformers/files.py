@@ -31,7 +31,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
             error.filename = str(path)  # a full disk does not say which file it had no place for
         raise
     if sys.platform != "win32":

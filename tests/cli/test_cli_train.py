@@ -146,7 +146,7 @@ def test_all_mistakes_at_once_and_nothing_written(run, study, tmp_path):
         (("--model", "small-vit", "--task", "digits"), "--epochs: missing: how long?"),
         (("--model", "small-vit", "--steps", 2), "--task: missing"),
         (("--model", "smal-vit", "--task", "digits", "--steps", 2), "did you mean 'small-vit'?"),
-        (("--model", "small-vit", "--task", "digits", "--steps", 2, "--classes", 4), "a classifier of 10 classes"),
+        (("--model", "small-vit", "--task", "digits", "--steps", 2, "--classes", 4), "'small-vit' tells 4 apart"),
         (("--model", "small-vit", "--task", "digits", "--steps", 2, "--distillation", 1), "belongs to a study in DIR"),
         (("--model", "embedded", "--task", "scenes", "--epochs", 1), "have no end, so there are no epochs (give --st"),
     ],

@@ -253,12 +253,21 @@ def test_a_fresh_classifier_where_there_is_none(transformers: Any, name: str, tm
         load_base(str(tmp_path), classes=0)
 
 
-def test_a_classifier_that_is_there_stays_or_is_in_the_way(transformers: Any, tmp_path: Path) -> None:
-    made(transformers, "vit").save_pretrained(tmp_path)
-    assert load_base(str(tmp_path), classes=3).class_names == ("cat", "dog", "cow")
+@pytest.mark.parametrize("name", ["vit", "bert"])
+def test_a_classifier_stays_or_makes_room_for_one_of_another_size(transformers: Any, name: str, tmp_path: Path) -> None:
+    made(transformers, name).save_pretrained(tmp_path)
+    plain, same = load_base(str(tmp_path)), load_base(str(tmp_path), classes=3)
+    assert same.sha256 == plain.sha256
+    assert same.class_names == plain.class_names
+    other = load_base(str(tmp_path), classes=10)
+    assert other.net.spec == spec_of_base(str(tmp_path), classes=10)
+    assert other.class_names is None
+    with torch.no_grad():
+        assert other.net.outputs(batch())["logits"].shape == (3, 10)
+    kept, own = other.net.state_dict(), plain.net.state_dict()
+    shared = [key for key in own if not key.startswith(("head.", "classifier."))]
+    assert all(torch.equal(kept[key], own[key]) for key in shared)
     for ask in (load_base, spec_of_base):
-        with pytest.raises(InputError, match="has a classifier of 3 classes, and the task has 10"):
-            ask(str(tmp_path), classes=10)
         with pytest.raises(InputError, match="family 'clip', which has no classifier"):
             ask("embedded", classes=10)
 
@@ -485,3 +494,9 @@ def test_everything_shipped_loads_and_says_how_it_reads() -> None:
             assert base.preprocess is not None
         else:
             assert base.text_tokenizer().vocab_size <= base.net.spec.vocab_size
+
+
+def test_a_path_that_leads_nowhere_is_said_with_its_neighbour(tmp_path: Path) -> None:
+    (tmp_path / "my-bert").mkdir()
+    with pytest.raises(InputError, match=r"there is no folder or file .*my-bertt.*did you mean 'my-bert'"):
+        load_base(str(tmp_path / "my-bertt"))

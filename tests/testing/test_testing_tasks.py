@@ -290,7 +290,7 @@ class Blobs:
             hits = net.outputs(data)["logits"].argmax(dim=1) == data["labels"]
         return score_of(hits.double().numpy())
 
-    def check(self) -> None:
+    def check(self, progress: object = None) -> None:
         pass
 
 

@@ -55,7 +55,7 @@ def evaluate(study: Path | None, trial: int | None, as_json: bool, **options: An
 
     \b
     Examples:
-      catransformers evaluate runs/demo --trial 13
+      catransformers evaluate runs/demo --trial 21
       catransformers evaluate runs/clip --trial 42 --final --datasets datasets/
       catransformers evaluate --model data/bert-base-mrpc --task text-classification --data data/MRPC
       catransformers evaluate --model ViT-B-16 --pretrained datacomp_xl_s13b_b90k --datasets datasets/

@@ -33,8 +33,8 @@ def export(study: Path, trial: int | None, format_name: str, final: bool, out: P
 
     \b
     Examples:
-      catransformers export runs/demo --trial 13
-      catransformers export runs/demo --trial 13 --format onnx
+      catransformers export runs/demo --trial 21
+      catransformers export runs/demo --trial 21 --format onnx
       catransformers export runs/clip --trial 42 --final --format huggingface --out my-clip
       catransformers export data/bert-base-mrpc --format onnx
     """

@@ -49,7 +49,8 @@ def show_study(summary: StudySummary) -> None:
         screen.print(table("", titles, rows, left=3))
         legend = (
             "Model: layers·FFN·width·heads. Accelerator: cores×array, local and global buffer. ± is one standard "
-            "error; p5–p95 the range from the carbon factors; * the design of the next lines."
+            "error; p5–p95 the range from the carbon factors; * the design of the next lines. `train`, `evaluate` and "
+            "`export` want the trial's number."
         )
         screen.print(Text(legend, style="dim"))
     screen.print()

@@ -57,7 +57,7 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
 
     \b
     Examples:
-      catransformers train runs/demo --trial 13 --steps 1000
+      catransformers train runs/demo --trial 21 --steps 1000
       catransformers train runs/clip --trial 42 --data shards/ --epochs 2 --device cuda
       torchrun --standalone --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
       catransformers train --model bert-base-uncased --classes 2 --task text-classification --data MRPC --epochs 3

@@ -13,6 +13,7 @@ from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import MODEL_NAMES, named_spec
 
 if TYPE_CHECKING:
+    from catransformers.accuracy.tasks import Task
     from catransformers.models.loading import Base
 
 
@@ -63,6 +64,18 @@ def open_base(section: ModelSection) -> Base:
         raise InputError(Problem("model.base", str(error))) from error
     base.net.spec = _used(base.net.spec, section)
     return base
+
+
+def metadata_of(base: Base, task: Task) -> dict[str, object]:
+    """What a model made from a base for a task says of itself: how it wants images, and its classes' names.
+
+    Names that the base does not have, because its classifier is new, are those of the data.
+    """
+    said = base.metadata()
+    names = tuple(getattr(getattr(task, "source", None), "class_names", ()))
+    if "class_names" not in said and names and len(names) == getattr(base.net.spec, "classes", 0):
+        said["class_names"] = list(names)
+    return said
 
 
 def metric_of(config: StudyConfig) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from catransformers.config import AccuracySection, ModelSection
 from catransformers.errors import InputError, Problem
@@ -91,9 +91,15 @@ def on_task(
             after=pair,
             base=None if other is None else (other.accuracy, other.standard_error),
             difference=(0.0, 0.0) if other is None else paired_difference(own, other),
-            metrics=dict(own.metrics),
+            metrics=dict(own.metrics) | _skipped(task),
         )
     return found, task_kind(section.task).metric
+
+
+def _skipped(task: Any) -> dict[str, float]:
+    """How many samples could not be read, if any; the task has said which."""
+    number = len(getattr(task, "faults", ()))
+    return {"skipped_samples": float(number)} if number else {}
 
 
 def check_benchmark(section: ModelSection, root: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from catransformers.errors import InputError, IntegrityError, Problem
-from catransformers.execution.bases import open_base
+from catransformers.execution.bases import metadata_of, open_base
 from catransformers.execution.metering import Recorder, begin, energy_file, record_of
 from catransformers.execution.opening import data_of
 from catransformers.execution.training_plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
@@ -54,6 +54,7 @@ def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = Non
     """
     import torch  # noqa: PLC0415 - heavy
 
+    from catransformers.accuracy.final import CHECKPOINTS  # noqa: PLC0415
     from catransformers.accuracy.parallel import world  # noqa: PLC0415
     from catransformers.accuracy.tasks import open_task  # noqa: PLC0415
     from catransformers.models.loading import load_base  # noqa: PLC0415
@@ -69,6 +70,9 @@ def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = Non
         here.meet()
         if (folder / RESULT).is_file():
             return read_result(folder) if here.chief else None
+        if here.chief and not (folder / CHECKPOINTS).is_dir():
+            task.check()
+        here.meet()
         return _Training(plan, folder, base, start, task, facts).run(here, listen)
 
 
@@ -210,7 +214,7 @@ class _Training:
         from catransformers.models.storage import save_model  # noqa: PLC0415
 
         self.base.save_files(self.folder)
-        sha256 = save_model(net, self.folder / MODEL, {**self.base.metadata(), "training": self.facts})
+        sha256 = save_model(net, self.folder / MODEL, {**metadata_of(self.base, self.task), "training": self.facts})
         tenth = max(1, len(done.losses) // 10)
         result = TrainingResult(
             folder=self.folder,

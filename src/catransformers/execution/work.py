@@ -21,7 +21,7 @@ from catransformers.accuracy.proxy import ProxySettings, fine_tune, scaled_steps
 from catransformers.accuracy.score import Score, paired_difference
 from catransformers.accuracy.tasks import Task, open_task
 from catransformers.errors import IntegrityError
-from catransformers.execution.bases import open_base
+from catransformers.execution.bases import metadata_of, open_base
 from catransformers.execution.messages import Request, Result
 from catransformers.files import write_whole
 from catransformers.models.importance import Importance, Methods
@@ -90,7 +90,7 @@ def _trial(request: Request, folder: Path) -> Result:
     tuned = fine_tune(net, task, settings, _teacher(base, task, request, study.base, steps))
     score = task.evaluate(net, "validation")
     difference = paired_difference(score, _base_score(study.base, score))
-    facts = {**base.metadata(), "trial": request.subject, "dimensions": dict(request.dimensions)}
+    facts = {**metadata_of(base, task), "trial": request.subject, "dimensions": dict(request.dimensions)}
     save_model(net, folder / MODEL, facts)
     metrics = {"fine_tune_seconds": tuned.seconds, "steps": float(steps)}
     skipped = len(getattr(task, "faults", ()))  # of tasks on users' data: samples that could not be read

@@ -145,7 +145,7 @@ def load_base(
             model, or open_clip's JSON file of one; a repository on the hub, or a name of the zoo (`bert-base`).
         pretrained: for a name, which weights: a checkpoint file, a folder, or a tag of open_clip's list.
         allow_network: whether weights may be downloaded where no cache has them.
-        classes: asks for a fresh classifier of so many classes on an encoder (ViT, BERT) that has none.
+        classes: asks for a classifier of so many classes on an encoder (ViT, BERT): a fresh one, unless it has that.
 
     Raises:
         InputError: for an unknown name or tag, a missing file, weights that do not fit; says what to do.
@@ -180,10 +180,10 @@ def spec_of_base(
 
 
 def _with_classes(spec: ModelSpec, classes: int | None, name: str) -> ModelSpec:
-    """The spec with the classifier that is asked for.
+    """The spec with the classifier that is asked for, in the place of one of another size.
 
     Raises:
-        InputError: if there cannot be one, or there is one of another size.
+        InputError: if there cannot be one.
     """
     if classes is None:
         return spec
@@ -192,27 +192,29 @@ def _with_classes(spec: ModelSpec, classes: int | None, name: str) -> ModelSpec:
         problem = Problem(WHERE, f"{name!r} is of family {spec.family!r}, which has no classifier", "vit, bert")
     elif classes < 1:
         problem = Problem(WHERE, f"a classifier of {classes} classes", "from 1")
-    elif spec.classes not in (0, classes):
-        what = f"{name!r} has a classifier of {spec.classes} classes, and the task has {classes}"
-        problem = Problem(WHERE, what, hint="start from an encoder without classifier, or one of these classes")
     if problem is not None:
         raise InputError(problem)
-    if isinstance(spec, BertSpec):
-        return spec if spec.classes else replace(spec, pooler=True, classes=classes)
+    if isinstance(spec, BertSpec) and spec.classes != classes:
+        return replace(spec, pooler=True, classes=classes)
     return replace(spec, classes=classes) if isinstance(spec, VitSpec) else spec
 
 
 def _add_classifier(net: Net, classes: int) -> Net:
     """The net with a fresh classifier; its own tensors are shared, not copied, where the family allows it."""
-    if net.spec.family == BertSpec.family:
-        from catransformers.models import bert_formats  # noqa: PLC0415 - torch
-
-        return bert_formats.add_classifier(net, classes, _CLASSIFIER_SEED)  # type: ignore[arg-type] # a Bert
     import torch  # noqa: PLC0415
 
     from catransformers.models.nets import make_net  # noqa: PLC0415
     from catransformers.models.storage import assign_tensors  # noqa: PLC0415
 
+    if net.spec.classes:
+        bare = make_net(replace(net.spec, classes=0), empty=True)
+        own = net.state_dict()
+        assign_tensors(bare, {name: own[name] for name in bare.state_dict()}, "without its classifier", copy=False)
+        net = bare
+    if net.spec.family == BertSpec.family:
+        from catransformers.models import bert_formats  # noqa: PLC0415
+
+        return bert_formats.add_classifier(net, classes, _CLASSIFIER_SEED)  # type: ignore[arg-type] # a Bert
     made = make_net(replace(net.spec, classes=classes), empty=True)
     tensors = net.state_dict()
     for name, tensor in made.state_dict().items():

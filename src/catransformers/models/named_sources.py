@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, nearest, unknown_name
 from catransformers.models import open_clip_base
 from catransformers.models.checkpoints import CONFIG, cached_folder, find_folder, has_weights, hub_name, read_tensors
 from catransformers.models.sources import (
@@ -93,6 +93,8 @@ def find_source(base: str, pretrained: str | None, *, allow_network: bool) -> So
         return _here(base, pretrained, allow_network=allow_network)
     if pretrained is not None and Path(pretrained).expanduser().is_dir():
         return _as_named(base, folder_source(Path(pretrained).expanduser(), pretrained))
+    if base.startswith((".", "/", "~")):
+        raise _no_path(Path(base).expanduser())
     if _TIMM_NAME.fullmatch(base):
         return _timm(base, pretrained, allow_network=allow_network)
     spec = ZOO.get(base) or _open_clip_named(base)
@@ -112,6 +114,12 @@ def _here(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
     if base in shipped():
         return own_source(shipped()[base] / OWN_FILE)
     return folder_source(path, base) if path.is_dir() else file_source(path)
+
+
+def _no_path(path: Path) -> InputError:
+    """The error for a path that leads nowhere; what lies beside it under a similar name is offered."""
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    return InputError(Problem(WHERE, f"there is no folder or file {path}", hint=nearest(path.name, siblings)))
 
 
 def _open_clip_named(name: str) -> ClipSpec | None:

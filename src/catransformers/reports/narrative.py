@@ -75,7 +75,8 @@ def headline(summary: StudySummary) -> str:
     nearest = ""
     most = tolerated_loss(base)
     if lost is not None and lost.value > most:
-        nearest = f"No design found so far loses at most {points(most, None)} points. The nearest to it: "
+        allowed = f"{points(most, None)} points on validation data"
+        nearest = f"No design found so far loses at most {allowed}. The nearest to it: "
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "

@@ -193,7 +193,9 @@ def terminal_front(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
         machine = d.cost.accelerator
         array = f"{machine.cores}×{machine.pe_x}×{machine.pe_y}, {machine.local_kib:g} KiB, {machine.global_mib:g} MiB"
         row = [
-            d.name + ("*" if summary.best is not None and d.name == summary.best.name else ""),
+            d.name
+            + ("*" if summary.best is not None and d.name == summary.best.name else "")
+            + ("" if d.trial is None else f"\ntrial {d.trial}"),
             compact(d.dimensions).replace(", ", "\n"),
             array.replace(", ", "\n", 1),
             "–" if accuracy is None else score(accuracy.value, accuracy.error),
