@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import console, json_option, print_json, progress, table
 from catransformers.cli.wording import options_named, percent
 
 if TYPE_CHECKING:
@@ -230,17 +230,9 @@ class _Watch:
     """A progress bar on a terminal, a line a data set elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
         self._screen = console(stderr=True)
         self._quiet = quiet
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeRemainingColumn(),
-            console=self._screen,
-            disable=quiet or not self._screen.is_terminal,
-        )
+        self._bar = progress(self._screen, quiet=quiet)
         self._line = self._bar.add_task("data sets", total=None)
 
     def __enter__(self) -> _Watch:

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
     from rich.table import Table
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object (stable keys) instead.")
@@ -41,6 +42,20 @@ def console(*, stderr: bool = False) -> Console:
 
     terminal = Console(stderr=stderr, highlight=False)
     return terminal if terminal.is_terminal else Console(stderr=stderr, highlight=False, width=140)
+
+
+def progress(screen: Console, *, quiet: bool = False, counted: bool = False) -> Progress:
+    """A progress bar that shows on terminals only: what it is about, the bar, `n/m` if `counted`, the time left."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *([MofNCompleteColumn()] if counted else []),
+        TimeRemainingColumn(),
+        console=screen,
+        disable=quiet or not screen.is_terminal,
+    )
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, left: int = 1) -> Table:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.output import console
+from catransformers.cli.output import console, progress
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -97,17 +97,8 @@ class _Watcher:
     """Draws what a study tells: a progress bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
         self._console = console(stderr=True)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            disable=not self._console.is_terminal,
-        )
+        self._bar = progress(self._console, counted=True)
         self._task: TaskID | None = None
         self._total = 0
         self._began = self._told = time.monotonic()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import console, json_option, print_json, progress, table
 from catransformers.cli.wording import options_named, percent
 
 if TYPE_CHECKING:
@@ -199,18 +199,9 @@ class _Watch:
     """A progress bar on a terminal, a line every tenth of the way elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
         self._screen = console(stderr=True)
         self._quiet = quiet
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._screen,
-            disable=quiet or not self._screen.is_terminal,
-        )
+        self._bar = progress(self._screen, quiet=quiet, counted=True)
         self._line = self._bar.add_task("training", total=None)
         self._begun = False
 

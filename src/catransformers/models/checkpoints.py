@@ -119,6 +119,18 @@ def _download(repository: str, where: str) -> Path:
     raise InputError(Problem(where, f"{repository!r} holds no weights", ", ".join((*WEIGHTS, *OPEN_CLIP_WEIGHTS))))
 
 
+def class_names_of_huggingface(config: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """The names of the classes in the order of the logits, or None if a configuration has none of its own."""
+    labels = config.get("id2label")
+    if not isinstance(labels, Mapping):
+        return None
+    names = {str(number): str(name) for number, name in labels.items()}
+    numbers = [str(number) for number in range(len(names))]
+    if set(names) != set(numbers) or all(names[number] == f"LABEL_{number}" for number in numbers):
+        return None
+    return tuple(names[number] for number in numbers)
+
+
 def has_weights(folder: Path) -> bool:
     """Whether a folder holds weights under a name that is known."""
     return any((folder / name).is_file() for name in (*WEIGHTS, *OPEN_CLIP_WEIGHTS))

@@ -17,6 +17,7 @@ from catransformers.models.checkpoints import (
     CONFIG,
     OPEN_CLIP_CONFIG,
     OPEN_CLIP_WEIGHTS,
+    class_names_of_huggingface,
     has_weights,
     named,
     read_config,
@@ -245,11 +246,10 @@ def _processor(folder: Path) -> dict[str, Any] | None:
 
 def _class_names(config: Mapping[str, Any], spec: ModelSpec) -> tuple[str, ...] | None:
     """The names of a classifier's outputs; None for those that the library makes up."""
-    table = config.get("id2label")
-    if not isinstance(spec, VitSpec | BertSpec) or not isinstance(table, Mapping) or len(table) != spec.classes:
+    names = class_names_of_huggingface(config)
+    if names is None or not isinstance(spec, VitSpec | BertSpec) or len(names) != spec.classes or not all(names):
         return None
-    names = tuple(str(table.get(str(i), table.get(i, ""))) for i in range(spec.classes))
-    return None if not all(names) or names == tuple(f"LABEL_{i}" for i in range(spec.classes)) else names
+    return names
 
 
 def fill(spec: ModelSpec, tensors: Mapping[str, Tensor], name: str, where: str) -> Net:

@@ -1,7 +1,7 @@
 """One door to vision transformers in other libraries' formats: timm's and Hugging Face's, in and out."""
 
+from catransformers.models.checkpoints import class_names_of_huggingface
 from catransformers.models.vit_huggingface import (
-    class_names_of_huggingface,
     spec_from_huggingface,
     tensors_from_huggingface,
     to_huggingface,

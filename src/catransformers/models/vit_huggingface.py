@@ -137,18 +137,6 @@ def _kind_problems(config: Mapping[str, Any], where: str) -> tuple[list[Problem]
     return problems, 0 if architectures[0] == _FEATURES else classes
 
 
-def class_names_of_huggingface(config: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """The names of the classes in the order of the logits, or None if a configuration has none of its own."""
-    labels = config.get("id2label")
-    if not isinstance(labels, Mapping):
-        return None
-    names = {str(number): str(name) for number, name in labels.items()}
-    numbers = [str(number) for number in range(len(names))]
-    if set(names) != set(numbers) or all(names[number] == f"LABEL_{number}" for number in numbers):
-        return None
-    return tuple(names[number] for number in numbers)
-
-
 def tensors_from_huggingface(
     spec: VitSpec, config: Mapping[str, Any], tensors: Mapping[str, Tensor], where: str
 ) -> dict[str, Tensor]:

@@ -11,9 +11,7 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any, Literal
 
-from catransformers.reports.static import BLUE, INK, MUTED, RULE, VERMILION
-
-__all__ = ["BLUE", "INK", "MUTED", "PALETTE", "RULE", "VERMILION", "drawn", "log_ticks", "logarithmic"]
+BLUE, VERMILION, INK, MUTED, RULE = "#0072B2", "#D55E00", "#1b1f24", "#5b6470", "#e3e6ea"
 
 #: For kinds that are told apart by colour, in the order of use.
 PALETTE = (BLUE, VERMILION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", MUTED)

@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any
 
+from catransformers.reports.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn
 from catransformers.reports.figures import from_zero
 from catransformers.reports.summary import Design, StudySummary, saving
 from catransformers.reports.wording import MINUS, percent, points, unit_for
 
-# Okabe & Ito's colour-blind-safe palette (jfly.uni-koeln.de/color).
-BLUE, VERMILION, INK, MUTED, RULE = "#0072B2", "#D55E00", "#1b1f24", "#5b6470", "#e3e6ea"
-
 
 def front_svg(summary: StudySummary) -> str:
     """Accuracy against the study's objective: trials, front, base on its own best accelerator, the saving."""
-    from matplotlib import rc_context  # noqa: PLC0415
-    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    style: Any = {
-        "svg.hashsalt": "catransformers",
-        "font.family": "DejaVu Sans",
-        "font.size": 10,
-        "text.color": INK,
-        "axes.edgecolor": MUTED,
-        "axes.labelcolor": INK,
-        "xtick.color": MUTED,
-        "ytick.color": MUTED,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "text.parse_math": False,
-    }
-    with rc_context(style):
-        figure = Figure(figsize=(7.6, 4.4), layout="constrained")
-        FigureCanvasSVG(figure)
-        _draw(figure.add_subplot(), summary)
-        stream = io.StringIO()
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": "catransformers"})
-    return stream.getvalue()
+    return drawn(lambda axes: _draw(axes, summary), "svg", (7.6, 4.4)).decode("utf-8")
 
 
 def _draw(axes: Any, summary: StudySummary) -> None:

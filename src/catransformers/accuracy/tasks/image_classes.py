@@ -11,14 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.classification import class_score
 from catransformers.accuracy.data import Sample, Source, open_data
-from catransformers.accuracy.judging import judge
-from catransformers.accuracy.losses import class_loss
-from catransformers.accuracy.score import Score
-from catransformers.accuracy.tasks import PoolName
-from catransformers.accuracy.tasks.on_data import DataTask, for_classifier, image_of, image_reader
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.accuracy.tasks.classes import ClassesTask
+from catransformers.accuracy.tasks.on_data import for_classifier, image_of, image_reader
 
 if TYPE_CHECKING:
     from catransformers.config import AccuracySection
@@ -36,7 +31,7 @@ class LabelledImage:
         return {"images": image_of(sample, self.preprocess), "labels": torch.tensor(sample.label)}
 
 
-class ImageClassesTask(DataTask):
+class ImageClassesTask(ClassesTask):
     """Image classification; see the module.
 
     Args:
@@ -46,6 +41,7 @@ class ImageClassesTask(DataTask):
     """
 
     name = "image-classification"
+    metrics = ("top_5", "mean_per_class_recall")
 
     def __init__(self, source: Source, section: AccuracySection, preprocess: Callable[[Image.Image], Tensor]) -> None:
         super().__init__(source, section)
@@ -54,19 +50,6 @@ class ImageClassesTask(DataTask):
     def make(self, *, training: bool) -> LabelledImage:
         """Image and class."""
         return LabelledImage(self.preprocess)
-
-    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Cross-entropy."""
-        return class_loss(outputs, batch)
-
-    def judged(self, net: Net, pool: PoolName) -> Score:
-        """Accuracy, with top-5 accuracy and mean recall over classes."""
-        found = judge(
-            net,
-            self.pool(pool),
-            lambda outputs, batch: {"logits": outputs["logits"].float(), "labels": batch["labels"]},
-        )
-        return class_score(found["logits"], found["labels"], ("top_5", "mean_per_class_recall"))
 
 
 def open_task(section: AccuracySection, base: Base) -> ImageClassesTask:

@@ -15,14 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.classification import class_score
 from catransformers.accuracy.data import Sample, Source, open_data
-from catransformers.accuracy.judging import judge
-from catransformers.accuracy.losses import class_loss
-from catransformers.accuracy.score import Score
-from catransformers.accuracy.tasks import PoolName
-from catransformers.accuracy.tasks.on_data import Collate, DataTask, for_classifier, text_length, text_of, trimmed
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.accuracy.tasks.classes import ClassesTask
+from catransformers.accuracy.tasks.on_data import Collate, for_classifier, text_length, text_of, trimmed
 from catransformers.models.text_tokens import TextTokenizer
 
 if TYPE_CHECKING:
@@ -41,7 +36,7 @@ class _LabelledText:
         return text_of(sample, self.tokenizer, self.length) | {"labels": torch.tensor(sample.label)}
 
 
-class TextClassesTask(DataTask):
+class TextClassesTask(ClassesTask):
     """Classification of sentences and pairs; see the module.
 
     Args:
@@ -52,6 +47,7 @@ class TextClassesTask(DataTask):
     """
 
     name = "text-classification"
+    metrics = ("f1", "matthews")
 
     def __init__(self, source: Source, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
         super().__init__(source, section)
@@ -64,19 +60,6 @@ class TextClassesTask(DataTask):
     def collate(self) -> Collate:
         """Padding only as far as a text of the batch goes."""
         return trimmed
-
-    def loss(self, outputs: Outputs, batch: Batch) -> Tensor:
-        """Cross-entropy."""
-        return class_loss(outputs, batch)
-
-    def judged(self, net: Net, pool: PoolName) -> Score:
-        """Accuracy, with F1 and Matthews' correlation."""
-        found = judge(
-            net,
-            self.pool(pool),
-            lambda outputs, batch: {"logits": outputs["logits"].float(), "labels": batch["labels"]},
-        )
-        return class_score(found["logits"], found["labels"], ("f1", "matthews"))
 
 
 def open_task(section: AccuracySection, base: Base) -> TextClassesTask:
