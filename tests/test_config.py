@@ -252,3 +252,20 @@ def test_every_mistake_in_the_new_keys_is_told_at_once():
     ):
         assert expected in told, expected
     assert len(problems) == 16
+
+
+def test_a_mode_or_quantities_say_what_is_minimised():
+    def objectives(text):
+        config, problems = parse(f'name = "x"\n[objectives]\n{text}', "x.toml")
+        again, none = parse(config.to_toml(), "again.toml")
+        assert problems or (again == config and not none)
+        return config.objectives, problems
+
+    assert objectives("")[0].quantities == ("carbon",)
+    assert objectives('mode = "all"')[0].quantities == ("carbon", "latency")
+    assert objectives('mode = "all"')[0].max_latency_ms is None
+    found, problems = objectives('minimise = ["tcdp", "water"]\ncarbon_quantile = "p95"\nmax_tops = 4.0')
+    assert (found.mode, found.quantities, problems) == (None, ("tcdp", "water"), [])
+    for wrong in ('minimise = []', 'minimise = ["area", "area"]', 'minimise = ["area", "energy", "water"]',
+                  'mode = "all"\nminimise = ["area"]', 'minimise = ["time"]', "min_accuracy = 1.5"):  # fmt: skip
+        assert len(objectives(wrong)[1]) == 1, wrong

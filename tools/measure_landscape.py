@@ -14,6 +14,7 @@ import argparse
 import csv
 import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
 from itertools import product
 from multiprocessing import get_context
 from pathlib import Path
@@ -24,14 +25,16 @@ import torch
 from catransformers.accuracy.distillation import KeptTeacher, make_targets
 from catransformers.accuracy.proxy import ProxySettings, fine_tune
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.models.importance import importance
+from catransformers.models.clip import Clip
+from catransformers.models.importance import Importance, importance
 from catransformers.models.prune import prune
 from catransformers.models.storage import embedded_model
 from catransformers.search.space import model_space
 from catransformers.workloads.zoo import embedded_spec
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "data" / "embedded_landscape.csv"
-STEPS, LEARNING_RATE, SEED = 100, 3e-3, 0  # of the demo's study
+STEPS, SEED = 100, 0  # of the demo's study
+SETTINGS = ProxySettings(steps=STEPS, seed=SEED, learning_rate=3e-3)
 #: How many values of each dimension: the least and the greatest, and with three the middle one.
 LEVELS = {
     "vision.layers": 3,
@@ -47,7 +50,6 @@ LEVELS = {
 
 def models() -> list[dict[str, int]]:
     """The dimensions of every model of the sub-space, in a fixed random order."""
-
     space = model_space(embedded_spec())
     choices = []
     for name, count in LEVELS.items():
@@ -58,17 +60,21 @@ def models() -> list[dict[str, int]]:
     return [found[i] for i in np.random.default_rng(0).permutation(len(found))]
 
 
-def measure(dimensions: dict[str, int]) -> dict[str, float]:
-    """Accuracy of one model after its short fine-tune, on one thread."""
-
-    torch.set_num_threads(1)
-
+@cache
+def prepared() -> tuple[Clip, ScenesTask, Importance, KeptTeacher]:
+    """What all trials of a process share: the base, the task, the parts' importance, what the base teaches."""
     model, task = embedded_model(), ScenesTask()
     scores = importance(model, task.calibration_batches(64), task.loss)
+    targets = make_targets(model, task, steps=STEPS, batch_size=SETTINGS.batch_size, seed=SEED)
+    return model, task, scores, KeptTeacher(targets)
+
+
+def measure(dimensions: dict[str, int]) -> dict[str, float]:
+    """Accuracy of one model after its short fine-tune, on one thread."""
+    torch.set_num_threads(1)
+    model, task, scores, teacher = prepared()
     pruned = prune(model, model.spec.with_dimensions(dimensions), scores)
-    settings = ProxySettings(steps=STEPS, seed=SEED, learning_rate=LEARNING_RATE)
-    targets = make_targets(model, task, steps=STEPS, batch_size=settings.batch_size, seed=SEED)
-    result = fine_tune(pruned, task, settings, KeptTeacher(targets))
+    result = fine_tune(pruned, task, SETTINGS, teacher)
     score = task.evaluate(pruned, "validation")
     return {"accuracy": score.accuracy, "standard_error": score.standard_error, "seconds": result.seconds}
 
@@ -77,6 +83,7 @@ def main() -> None:
     """Measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--count", type=int, help="measure at most so many more (default: all that are missing)")
     parser.add_argument("--out", type=Path, default=OUT)
     args = parser.parse_args()
     args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,14 +93,14 @@ def main() -> None:
         with args.out.open(newline="") as stream:
             done = {tuple(int(row[name]) for name in LEVELS) for row in csv.DictReader(stream)}
     everything = models()
-    todo = [m for m in everything if tuple(m.values()) not in done]
-    print(f"{len(done)} of {len(everything)} models are there, {len(todo)} to do", file=sys.stderr)
+    todo = [m for m in everything if tuple(m.values()) not in done][: args.count]
+    print(f"{len(done)} of {len(everything)} models are there, {len(todo)} to do now", file=sys.stderr)
     with (
         args.out.open("a", newline="") as stream,
         ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool,
     ):
         writer = csv.DictWriter(stream, columns, lineterminator="\n")
-        if not done:
+        if stream.tell() == 0:
             writer.writeheader()
         futures = {pool.submit(measure, m): m for m in todo}
         for number, future in enumerate(as_completed(futures), start=1):

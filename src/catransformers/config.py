@@ -9,16 +9,29 @@ from __future__ import annotations
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, get_args
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from catransformers.errors import InputError, Problem, nearest
 from catransformers.units import as_float
 
-Mode = Literal["carbon", "latency", "energy"]
+Mode = Literal["carbon", "latency", "energy", "all", "hardware"]
+Quantity = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
+#: What each mode minimises; `hardware` is the exact front of a fixed model, for which nothing is trained.
+MODES: Mapping[str, tuple[Quantity, ...]] = MappingProxyType(
+    {
+        "carbon": ("carbon",),
+        "latency": ("latency",),
+        "energy": ("energy",),
+        "all": ("carbon", "latency"),
+        "hardware": ("carbon", "latency"),
+    }
+)
 ImportanceMethod = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
 START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
 MAX_START_HOURS = 24 * 30
@@ -95,22 +108,60 @@ class HardwareSection(_Section):
 
 
 class ObjectivesSection(_Section):
-    """What to minimise beside maximising accuracy, and the limits no design may break."""
+    """What to minimise beside maximising accuracy, and the limits no design may break.
 
-    mode: Mode = "carbon"
+    A `mode` says it by name, `minimise` by one or two quantities; the default is the mode `carbon`.
+    """
+
+    mode: Mode | None = None
+    minimise: tuple[Quantity, ...] | None = None
+    carbon_quantile: Literal["p50", "p95"] = "p50"
     max_latency_ms: float | None = Field(default=None, gt=0)
     max_energy_mj: float | None = Field(default=None, gt=0)
     max_area_mm2: float | None = Field(default=None, gt=0)
     max_carbon_kg: float | None = Field(default=None, gt=0)
     max_parameters: int | None = Field(default=None, gt=0)
+    max_tcdp_kg_s: float | None = Field(default=None, gt=0)
+    max_water_l: float | None = Field(default=None, gt=0)
+    max_power_w: float | None = Field(default=None, gt=0)
+    max_tops: float | None = Field(default=None, gt=0)
+    min_accuracy: float | None = Field(default=None, gt=0, lt=1)
 
     @model_validator(mode="before")
     @classmethod
     def _presets(cls, data: Any) -> Any:
-        """The paper's modes `carbon` and `energy` keep latency within 50 ms unless told otherwise."""
-        if isinstance(data, dict) and data.get("mode", "carbon") in ("carbon", "energy"):
-            return {"max_latency_ms": PRESET_LATENCY_MS, **data}
+        """The mode is `carbon` unless told otherwise; the paper's `carbon` and `energy` keep latency within 50 ms."""
+        if not isinstance(data, dict):
+            return data
+        if data.get("minimise") is None:
+            data = {"mode": "carbon", **data}
+        if data.get("mode") in ("carbon", "energy"):
+            data = {"max_latency_ms": PRESET_LATENCY_MS, **data}
         return data
+
+    @field_validator("minimise", mode="before")
+    @classmethod
+    def _tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("minimise")
+    @classmethod
+    def _one_or_two(cls, value: tuple[Quantity, ...] | None) -> tuple[Quantity, ...] | None:
+        if value is not None and (not 1 <= len(value) <= 2 or len(set(value)) != len(value)):
+            raise ValueError("is not one quantity, or two different ones")
+        return value
+
+    @field_validator("minimise")
+    @classmethod
+    def _not_both(cls, value: tuple[Quantity, ...] | None, info: ValidationInfo) -> tuple[Quantity, ...] | None:
+        if value is not None and info.data.get("mode") is not None:
+            raise ValueError("stands beside a mode, which says the same: give one of the two")
+        return value
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What is minimised: one quantity or two."""
+        return self.minimise if self.minimise is not None else MODES[self.mode or "carbon"]
 
 
 class AccuracySection(_Section):

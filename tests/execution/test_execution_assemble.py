@@ -7,8 +7,9 @@ from PIL import Image
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
 from catransformers.errors import InputError
-from catransformers.execution.assemble import assemble, check, limits_of
+from catransformers.execution.assemble import assemble, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.cache import cache_folder
+from catransformers.search.problem import Objectives
 
 
 def test_a_right_study_has_no_problems(study):
@@ -151,3 +152,19 @@ def test_the_cache_can_be_moved_and_switched_off(tmp_path, monkeypatch):
     monkeypatch.delenv("CATRANSFORMERS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_folder("costs") is not None
+
+
+def test_the_mode_hardware_points_to_the_command_that_needs_no_training():
+    config, problems = parse('name = "x"\n[objectives]\nmode = "hardware"\n', "x.toml")
+    assert not problems
+    (found,) = [problem for problem in check(config) if problem.where == "objectives.mode"]
+    assert "catransformers sweep" in found.hint
+
+
+def test_what_is_minimised_reaches_the_costs():
+    lines = ('minimise = ["energy", "area"]', 'carbon_quantile = "p95"', "max_tops = 4.0", "min_accuracy = 0.3")
+    config, problems = parse("\n".join(('name = "x"', "[objectives]", *lines)), "x.toml")
+    assert not problems
+    assert objectives_of(config) == Objectives(("energy", "area"), "p95")
+    limits = limits_of(config, scenario_of(config))
+    assert (limits.tops, limits.accuracy, limits.floor) == (4.0, 0.3, 0.3)

@@ -275,14 +275,16 @@ def write_checkpoint(folder: Path, content: bytes) -> None:
     (folder / "model.json").write_text(json.dumps(description))
 
 
-def make_study(root: Path, *, trials: int = 5, tested: bool = True) -> StudyDirectory:
+def make_study(
+    root: Path, *, trials: int = 5, tested: bool = True, objectives: str = "max_latency_ms = 33.0"
+) -> StudyDirectory:
     """A study of a tiny space, its trials made up, its store and checkpoints as a search leaves them.
 
     Trial 0 is the full model; 1 and 2 are pruned; 3 failed; 4 is worse than 1 and costs more than 2.
     """
     study = StudyDirectory(root)
     root.mkdir(parents=True)
-    config, problems = parse(TINY, "tiny.toml")
+    config, problems = parse(TINY.replace("max_latency_ms = 33.0", objectives), "tiny.toml")
     assert not problems
     study.config.write_text(config.to_toml())
     whole = base_spec(config.model).dimensions()

@@ -24,10 +24,10 @@ from catransformers.execution.meters.choose import problems_of
 from catransformers.hardware import spaces
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology, technology
-from catransformers.search.problem import Limits
+from catransformers.search.problem import Limits, Objectives
 from catransformers.search.space import ModelSpace, model_space
 from catransformers.search.space_cost import SpaceCost, space_cost
-from catransformers.search.strategies import STRATEGIES
+from catransformers.search.strategies import known_strategies
 from catransformers.units import MILLI, MM2_PER_M2
 
 MAX_MODELS = 20_000_000  # every model of a space is costed: beyond this, memory and patience end
@@ -51,7 +51,17 @@ def limits_of(config: StudyConfig, scenario: Scenario) -> Limits:
         area=scaled(section.max_area_mm2, 1 / MM2_PER_M2),
         carbon=section.max_carbon_kg,
         parameters=section.max_parameters,
+        tcdp=section.max_tcdp_kg_s,
+        water=section.max_water_l,
+        power=section.max_power_w,
+        tops=section.max_tops,
+        accuracy=section.min_accuracy,
     )
+
+
+def objectives_of(config: StudyConfig) -> Objectives:
+    """What a study minimises."""
+    return Objectives(config.objectives.quantities, config.objectives.carbon_quantile)
 
 
 def scenario_of(config: StudyConfig) -> Scenario:
@@ -114,7 +124,7 @@ def assemble(config: StudyConfig) -> SpaceCost:
         table,
         tech,
         scenario,
-        config.objectives.mode,
+        objectives_of(config),
         limits_of(config, scenario),
         cache_dir=cache_folder("costs"),
     )
@@ -137,9 +147,14 @@ def check(config: StudyConfig, where: str = "", progress: Progress | None = None
         _try(problems, lambda: accelerators_of(config, tech))
     except InfeasibleError as error:
         problems.append(Problem("hardware", str(error)))
-    if config.search.strategy not in STRATEGIES:
-        problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, STRATEGIES))
+    known = _try(problems, known_strategies)
+    if known is not None and config.search.strategy not in known:
+        problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
     _try(problems, lambda: model_space_of(config))
+    if config.objectives.mode == "hardware":
+        what = "the model is fixed in this mode, so that there is nothing to search or train"
+        hint = "`catransformers sweep --model NAME` gives the exact front of a fixed model over a hardware space"
+        problems.append(Problem("objectives.mode", what, "carbon, latency, energy, all", hint))
     problems += _check_learning(config, progress)
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems

@@ -40,7 +40,7 @@ from catransformers.execution.results import StudyResults
 from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
 from catransformers.search.space_cost import SpaceCost
-from catransformers.search.strategies import Strategy, strategy
+from catransformers.search.strategies import DesignStrategy, Strategy, strategy
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
@@ -100,7 +100,7 @@ def _run(
         raise InputError(problems)
     costs = assemble(config)
     origin = origin_of(config)
-    chooser = strategy(config.search.strategy, costs.problem(), config.search.seed)
+    chooser = strategy(config.search.strategy, costs.problem(), config.search.seed, costs)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -221,10 +221,26 @@ def _propose(
         Observation(space.index(finished[n].dimensions), finished[n].accuracy, finished[n].accuracy_se) for n in visible
     ]
     pending = [space.index(proposals[n].dimensions) for n in range(len(visible), number)]
-    proposal = chooser.ask(observed, pending, number)
+    if isinstance(chooser, DesignStrategy):
+        proposal = chooser.ask(observed, pending, number, ran_on=[_ran_on(proposals[n]) for n in range(number)])
+    else:
+        proposal = chooser.ask(observed, pending, number)
     if proposal is None:
         return None
-    return ProposalRecord(number, space.dimensions(proposal.index), proposal.origin, proposal.reason)
+    reason = dict(proposal.reason)
+    if proposal.accelerator is not None:
+        reason[ACCELERATOR] = float(proposal.accelerator)
+    return ProposalRecord(number, space.dimensions(proposal.index), proposal.origin, reason)
+
+
+#: The row of the accelerator that a strategy chose with the model, among the numbers behind its choice.
+ACCELERATOR = "accelerator"
+
+
+def _ran_on(proposal: ProposalRecord) -> int | None:
+    """The accelerator that was chosen with a model; None where the exact costs choose it."""
+    row = proposal.reason.get(ACCELERATOR)
+    return None if row is None else int(row)
 
 
 def _record(done: Done, space: ModelSpace, proposal: ProposalRecord) -> TrialRecord:

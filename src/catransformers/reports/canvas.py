@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Literal
 
@@ -25,6 +25,13 @@ def drawn(draw: Callable[[Any], None], kind: Literal["svg", "png"], size: tuple[
         kind: file format.
         size: width and height, inches.
     """
+    return drawn_side_by_side(lambda axes: draw(axes[0]), 1, kind, size)
+
+
+def drawn_side_by_side(
+    draw: Callable[[Sequence[Any]], None], columns: int, kind: Literal["svg", "png"], size: tuple[float, float]
+) -> bytes:
+    """As `drawn`, with several axes beside each other."""
     from matplotlib import rc_context  # noqa: PLC0415
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -45,7 +52,7 @@ def drawn(draw: Callable[[Any], None], kind: Literal["svg", "png"], size: tuple[
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure.add_subplot())
+        draw([figure.add_subplot(1, columns, column + 1) for column in range(columns)])
         stream = io.BytesIO()
         metadata: Any = {"Date": None, "Creator": "catransformers"} if kind == "svg" else {"Software": None}
         figure.savefig(stream, format=kind, dpi=160, metadata=metadata)

@@ -19,6 +19,7 @@ from catransformers.execution.bases import metric_of
 from catransformers.execution.results import StudyResults, load_study
 from catransformers.reports.own_footprint import own_footprint
 from catransformers.reports.summary import Design, Interval, Provenance, Score, StudySummary, Trial, choose_headline
+from catransformers.search.fronts import representatives
 from catransformers.search.space_cost import DesignCost, SpaceCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
 from catransformers.workloads.spec import ModelSpec
@@ -46,7 +47,7 @@ def summarise(results: StudyResults) -> StudySummary:
     base = _base(results)
     front = tuple(
         _front_design(str(place), results, trials[member.trial.number], member.design)
-        for place, member in enumerate(results.front, start=1)
+        for place, member in enumerate(representatives(results.front), start=1)
     )
     tuned = _tuned_base(results)
     chosen = choose_headline(front, base)
@@ -62,7 +63,8 @@ def summarise(results: StudyResults) -> StudySummary:
         attribution=None if chosen is None else costs.attribution(costs.space.index(front[chosen].dimensions)),
         headline=chosen,
         hypervolume=tuple(float(value) for value in results.convergence),
-        reference_cost=costs.problem().reference_cost,
+        reference_cost=costs.reference[0],
+        second_reference=dict(enumerate(costs.reference)).get(1),
         provenance=_provenance(results),
         limits=costs.limits,
         tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),

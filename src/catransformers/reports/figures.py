@@ -7,10 +7,15 @@ so a trace names a *role* (`meta.role`) and the page's style sheet knows the col
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from catransformers.reports.summary import Design, Score, StudySummary, Trial, saving
-from catransformers.reports.wording import Unit, amount, compact, percent, plural, points, score, unit_for
+from catransformers.reports.wording import AXES, Unit, amount, compact, percent, plural, points, score, unit_for
+from catransformers.search.space_cost import DesignCost
+
+#: What a design costs in one of the quantities that are minimised, SI.
+Price = Callable[[DesignCost], float]
 
 AXIS = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
 
@@ -18,31 +23,28 @@ AXIS = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
 def front_figure(summary: StudySummary) -> str:
     """The front as a staircase among all trials, base marked: Plotly JSON.
 
-    Accuracy is the validation set's throughout, with ± one standard error; the cost is the study's objective.
+    Accuracy is the validation set's throughout, with ± one standard error; the cost is the study's objective. Where
+    two are minimised, each has a panel, and the front is points alone: seen from one side it is no staircase.
     """
     import plotly.graph_objects as go  # noqa: PLC0415
 
-    unit = unit_for(summary.objective, [t.cost.objective for t in summary.trials if t.cost] + [_cost(summary.base)])
     figure = go.Figure()
-    others = [t for t in summary.trials if t.accuracy and t.cost and not t.on_front]
-    if others:
-        figure.add_trace(_points("trial", "other trials", unit, [_trial_point(t, summary) for t in others]))
-    members = [d for d in summary.front if d.validation]
-    if members:
-        figure.add_trace(_steps(members, unit))
-        figure.add_trace(_points("front", "front", unit, [_design_point(d, summary) for d in members], names=members))
-    if summary.base.validation:
-        base = [_design_point(summary.base, summary)]
-        figure.add_trace(_points("base", "base on its own best accelerator", unit, base))
-    best = summary.best
-    if best is not None and best.validation:
-        figure.add_trace(_ring(best, unit))
-    figure.update_layout(
-        xaxis={
-            "title": {"text": f"{_axis_name(summary.objective)} ({unit.label})"},
-            "rangemode": "tozero" if from_zero(summary) else "normal",
+    axes: dict[str, Any] = {}
+    views = panels(summary)
+    for number, (quantity, price) in enumerate(views, start=1):
+        unit = unit_for(quantity, _prices(summary, price))
+        for trace in _panel(summary, unit, price, stairs=len(views) == 1):
+            if number > 1:
+                trace.update(xaxis=f"x{number}", showlegend=False)
+            figure.add_trace(trace)
+        axes["xaxis" if number == 1 else f"xaxis{number}"] = {
+            "title": {"text": f"{AXES[quantity]} ({unit.label})"},
+            "rangemode": "tozero" if from_zero(summary, price) else "normal",
             **AXIS,
-        },
+            **({"domain": [0.0, 0.47] if number == 1 else [0.53, 1.0]} if len(views) > 1 else {}),
+        }
+    figure.update_layout(
+        **axes,
         yaxis={"title": {"text": f"{summary.metric} on the validation set (%)"}, **AXIS},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hovermode="closest",
@@ -52,9 +54,42 @@ def front_figure(summary: StudySummary) -> str:
     return _plain(figure)
 
 
-def from_zero(summary: StudySummary) -> bool:
+def panels(summary: StudySummary) -> list[tuple[str, Price]]:
+    """What is minimised, and how to read it from a design: one panel of a front figure each."""
+    found: list[tuple[str, Price]] = [(summary.objective, lambda cost: cost.objective)]
+    if summary.second is not None:
+        found.append((summary.second, lambda cost: cost.second or 0.0))
+    return found
+
+
+def _prices(summary: StudySummary, price: Price) -> list[float]:
+    return [price(t.cost) for t in summary.trials if t.cost] + [price(d.cost) for d in (*summary.front, summary.base)]
+
+
+def _panel(summary: StudySummary, unit: Unit, price: Price, *, stairs: bool) -> list[Any]:
+    """The traces of one cost."""
+    traces = []
+    others = [t for t in summary.trials if t.accuracy and t.cost and not t.on_front]
+    if others:
+        traces.append(_points("trial", "other trials", unit, [_trial_point(t, summary, price) for t in others]))
+    members = [d for d in summary.front if d.validation]
+    if members:
+        if stairs:
+            traces.append(_steps(members, unit))
+        places = [_design_point(d, summary, price) for d in members]
+        traces.append(_points("front", "front", unit, places, names=members))
+    if summary.base.validation:
+        base = [_design_point(summary.base, summary, price)]
+        traces.append(_points("base", "base on its own best accelerator", unit, base))
+    best = summary.best
+    if best is not None and best.validation:
+        traces.append(_ring(best, unit, price))
+    return traces
+
+
+def from_zero(summary: StudySummary, price: Price) -> bool:
     """Whether the cost axis begins at zero: it does where that leaves at most 40 % of it empty."""
-    costs = [t.cost.objective for t in summary.trials if t.cost] + [_cost(summary.base)]
+    costs = _prices(summary, price)
     return min(costs) <= 0.4 * max(costs)
 
 
@@ -91,12 +126,6 @@ def _plain(figure: Any) -> str:
     data = json.loads(figure.to_json())
     data["layout"].pop("template", None)
     return json.dumps(data, allow_nan=False, sort_keys=True)
-
-
-def _axis_name(objective: str) -> str:
-    return {"carbon": "carbon over the device's life", "latency": "latency", "energy": "energy per inference"}[
-        objective
-    ]
 
 
 def _cost(design: Design) -> float:
@@ -139,13 +168,13 @@ def _steps(members: list[Design], unit: Unit) -> Any:
     )
 
 
-def _ring(best: Design, unit: Unit) -> Any:
+def _ring(best: Design, unit: Unit, price: Price) -> Any:
     """A ring around the design that the headline speaks of."""
     import plotly.graph_objects as go  # noqa: PLC0415
 
     assert best.validation is not None  # noqa: S101 - the caller looked
     return go.Scatter(
-        x=[_cost(best) * unit.scale],
+        x=[price(best.cost) * unit.scale],
         y=[100 * best.validation.value],
         mode="markers",
         marker={"size": 18, "symbol": "circle-open", "line": {"width": 2.5}},
@@ -155,13 +184,13 @@ def _ring(best: Design, unit: Unit) -> Any:
     )
 
 
-def _trial_point(trial: Trial, summary: StudySummary) -> tuple[float, Score, str]:
+def _trial_point(trial: Trial, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
     assert trial.cost is not None and trial.accuracy is not None  # noqa: S101 - the caller looked
     text = _hover(f"Trial {trial.number} ({trial.origin})", trial, trial.accuracy, summary)
-    return trial.cost.objective, trial.accuracy, text
+    return price(trial.cost), trial.accuracy, text
 
 
-def _design_point(design: Design, summary: StudySummary) -> tuple[float, Score, str]:
+def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
     assert design.validation is not None  # noqa: S101 - the caller looked
     title = "Base, unpruned" if design.is_base else f"Design {design.name} (trial {design.trial})"
     text = _hover(title, design, design.validation, summary)
@@ -170,7 +199,7 @@ def _design_point(design: Design, summary: StudySummary) -> tuple[float, Score, 
         text += f"<br>loss against the base {points(design.loss.value, design.loss.error)} points ({where})"
         less = saving(_cost(design), _cost(summary.base))
         text += f"<br>{percent(abs(less))} {'less' if less >= 0 else 'more'} {summary.objective} than the base"
-    return _cost(design), design.validation, text
+    return price(design.cost), design.validation, text
 
 
 def _hover(title: str, item: Trial | Design, accuracy: Score, summary: StudySummary) -> str:
@@ -195,6 +224,14 @@ def _hover(title: str, item: Trial | Design, accuracy: Score, summary: StudySumm
 def caption(summary: StudySummary) -> str:
     """What the front figure shows, in words."""
     shown = sum(1 for t in summary.trials if t.accuracy and t.cost)
+    if summary.second is not None:
+        return (
+            f"Each of the {plural(shown, 'trial')} is a trained model, on the left by {summary.objective}, on the "
+            f"right by {summary.second}; bars are ± one standard error. Of each model on the front the designs with "
+            f"the least {summary.objective} and the least {summary.second} are shown: none found is at least as good "
+            "in accuracy and both costs and better in one. Other models stand on their best accelerator for "
+            f"{summary.objective}."
+        )
     return (
         f"Each of the {plural(shown, 'point')} is a trained model on the accelerator that is best for it; bars are ± "
         "one standard error. The line is the front: no design found is at least as good in both and better in one."

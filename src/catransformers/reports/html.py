@@ -111,7 +111,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "convergence": _convergence(summary),
         "trials": [_trial(t, units) for t in summary.trials],
         "trials_title": narrative.state(summary),
-        "objective_sentence": f"{summary.metric} as high, {summary.objective} as low as possible",
+        "objective_sentence": f"{summary.metric} as high, {summary.minimised} as low as possible",
         "limits": ", ".join(_limits(summary.limits)) or "none",
         "models": f"{summary.models:,} in the space, {plural(len(summary.trials), 'trial')} trained",
         "accelerators": f"{summary.accelerators:,}, each costed for every model",
@@ -312,12 +312,22 @@ def _convergence(summary: StudySummary) -> str:
     if not summary.hypervolume:
         return ""
     last = summary.hypervolume[-1]
-    unit = unit_for(summary.objective, [summary.reference_cost])
-    near = next((t.number + 1 for t, v in zip(summary.trials, summary.hypervolume, strict=True) if v >= 0.99 * last), 0)
+    unit = unit_for(summary.objective, [summary.reference[0]])
+    enough = 0.99 * last
+    near = next((t.number + 1 for t, v in zip(summary.trials, summary.hypervolume, strict=True) if v >= enough), 0)
+    costs = ", ".join(
+        f"{name} {amount(name, value)}"
+        for name, value in zip(summary.config.objectives.quantities, summary.reference, strict=True)
+    )
+    label = unit.label
+    if summary.second is not None:
+        other = unit_for(summary.second, [summary.reference[1]])
+        last, label = last * other.scale, f"{label} × {other.label}"
+    kind = "area" if summary.second is None else "volume"
+    level = f"{number(100 * summary.limits.floor)} %" if summary.limits.floor else "0"
     text = (
-        f"The hypervolume is the area between the front and the reference point ({summary.metric} 0, "
-        f"{summary.objective} {unit.text(summary.reference_cost)} {unit.label}); "
-        f"the last is {number(last * unit.scale)} {unit.label}."
+        f"The hypervolume is the {kind} between the front and the reference point ({summary.metric} {level}, {costs}); "
+        f"the last is {number(last * unit.scale)} {label}."
     )
     return f"{text} It was within 1 % of that after {plural(near, 'trial')}." if last > 0 else text
 
@@ -341,4 +351,6 @@ def _trial(t: Trial, units: _Units) -> dict[str, Any]:
 
 def _limits(limits: Limits) -> list[str]:
     texts = [f"{name} ≤ {amount(name, bound)}" for name, bound in limits.of_designs().items()]
-    return texts if limits.parameters is None else [*texts, f"parameters ≤ {limits.parameters:,}"]
+    if limits.parameters is not None:
+        texts.append(f"parameters ≤ {limits.parameters:,}")
+    return texts if limits.accuracy is None else [*texts, f"accuracy of the front ≥ {100 * limits.accuracy:g} %"]

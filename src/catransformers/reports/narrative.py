@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catransformers.reports.summary import Score, StudySummary, saving, tolerated_loss
-from catransformers.reports.wording import NBSP, amount, duration, percent, plural, points, score
+from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 
 #: A standard error above this is too large for a loss to be called small, or absent.
@@ -80,11 +80,19 @@ def headline(summary: StudySummary) -> str:
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "
-        f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)})"
+        f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)}{_second(summary)})"
     )
     if best.loss is not None:
         sentence += f", {_loss(best.loss, summary.metric)} on the {'test' if best.test_loss else 'validation'} set"
     return sentence + "."
+
+
+def _second(summary: StudySummary) -> str:
+    """The second quantity of the headline's design and of the base, where two are minimised."""
+    best, name = summary.best, summary.second
+    if best is None or name is None or best.cost.second is None or summary.base.cost.second is None:
+        return ""
+    return f"; {name} {amount(name, best.cost.second)} against {amount(name, summary.base.cost.second)}"
 
 
 def _loss(loss: Score, metric: str) -> str:
@@ -126,7 +134,7 @@ def attribution(summary: StudySummary) -> tuple[Step, ...]:
     found = summary.attribution
     if found is None:
         return ()
-    best = {"carbon": "lowest-carbon", "latency": "fastest", "energy": "lowest-energy"}[summary.objective]
+    best = LEAST[summary.objective]
     reference, own = found.base_fastest.objective, found.base_best.objective
     rows = (
         ("the base on its fastest accelerator", "starting point", found.base_fastest.objective, None),

@@ -2,37 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from catransformers.reports.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn
-from catransformers.reports.figures import from_zero
+from catransformers.reports.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn_side_by_side
+from catransformers.reports.figures import Price, from_zero, panels
 from catransformers.reports.summary import Design, StudySummary, saving
-from catransformers.reports.wording import MINUS, percent, points, unit_for
+from catransformers.reports.wording import AXES, MINUS, percent, points, unit_for
 
 
 def front_svg(summary: StudySummary) -> str:
     """Accuracy against the study's objective: trials, front, base on its own best accelerator, the saving."""
-    return drawn(lambda axes: _draw(axes, summary), "svg", (7.6, 4.4)).decode("utf-8")
+    views = panels(summary)
+
+    def draw(axes: Sequence[Any]) -> None:
+        for column, (quantity, price) in enumerate(views):
+            _draw(axes[column], summary, quantity, price, stairs=len(views) == 1)
+            if column:
+                axes[column].set_ylabel("")
+
+    return drawn_side_by_side(draw, len(views), "svg", (7.6, 4.4)).decode("utf-8")
 
 
-def _draw(axes: Any, summary: StudySummary) -> None:
-    unit = unit_for(
-        summary.objective, [t.cost.objective for t in summary.trials if t.cost] + [summary.base.cost.objective]
-    )
+def _draw(axes: Any, summary: StudySummary, quantity: str, price: Price, *, stairs: bool) -> None:
+    unit = unit_for(quantity, [price(t.cost) for t in summary.trials if t.cost] + [price(summary.base.cost)])
 
     def place(design: Design) -> tuple[float, float]:
         assert design.validation is not None  # noqa: S101 - only such designs are drawn
-        return design.cost.objective * unit.scale, 100 * design.validation.value
+        return price(design.cost) * unit.scale, 100 * design.validation.value
 
     others = [t for t in summary.trials if t.accuracy and t.cost and not t.on_front]
-    x = [t.cost.objective * unit.scale for t in others if t.cost]
+    x = [price(t.cost) * unit.scale for t in others if t.cost]
     y = [100 * t.accuracy.value for t in others if t.accuracy]
     axes.plot(x, y, "o", color=MUTED, alpha=0.45, markersize=4, markeredgewidth=0, label="other trials", zorder=2)
     members = [d for d in summary.front if d.validation]
     if members:
         x, y = [list(column) for column in zip(*map(place, members), strict=True)]
         errors = [100 * (d.validation.error or 0) for d in members if d.validation]
-        axes.step(x, y, where="post", color=BLUE, linewidth=1.6, zorder=3)
+        if stairs:
+            axes.step(x, y, where="post", color=BLUE, linewidth=1.6, zorder=3)
         axes.errorbar(
             x,
             y,
@@ -52,23 +60,29 @@ def _draw(axes: Any, summary: StudySummary) -> None:
             label="unpruned base, best accelerator", zorder=4,
         )  # fmt: skip
         if summary.best is not None and summary.best.validation:
-            _annotate(axes, place(summary.best), (x0, y0), summary)
+            _annotate(axes, place(summary.best), (x0, y0), summary, quantity, price)
     axes.margins(y=0.12)
-    if from_zero(summary):
+    if from_zero(summary, price):
         axes.set_xlim(left=0)
-    name = {"carbon": "carbon over the device's life", "latency": "latency", "energy": "energy per inference"}
-    axes.set_xlabel(f"{name[summary.objective]} ({unit.label})")
+    axes.set_xlabel(f"{AXES[quantity]} ({unit.label})")
     axes.set_ylabel(f"{summary.metric}, validation (%)")
     axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
 
 
-def _annotate(axes: Any, best: tuple[float, float], base: tuple[float, float], summary: StudySummary) -> None:
+def _annotate(
+    axes: Any,
+    best: tuple[float, float],
+    base: tuple[float, float],
+    summary: StudySummary,
+    quantity: str,
+    price: Price,
+) -> None:
     """A level arrow from the base's cost to the chosen design's, with what is saved and what is lost."""
     design = summary.best
     assert design is not None  # noqa: S101 - the caller looked
-    less = saving(design.cost.objective, summary.base.cost.objective)
+    less = saving(price(design.cost), price(summary.base.cost))
     axes.annotate(
         "", xy=best, xytext=base, zorder=5,
         arrowprops={"arrowstyle": "-|>", "color": VERMILION, "linewidth": 1.6, "shrinkA": 7, "shrinkB": 7},
@@ -76,7 +90,7 @@ def _annotate(axes: Any, best: tuple[float, float], base: tuple[float, float], s
     axes.plot(
         *best, "o", markersize=12, markerfacecolor="none", markeredgecolor=VERMILION, markeredgewidth=1.8, zorder=5
     )
-    text = f"{MINUS}{percent(less)} {summary.objective}"
+    text = f"{MINUS if less >= 0 else '+'}{percent(abs(less))} {quantity}"
     if design.loss is not None:
         where = "test" if design.test_loss else "validation"
         text += f"\naccuracy loss {points(design.loss.value, design.loss.error)} points ({where})"

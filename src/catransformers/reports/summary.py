@@ -134,18 +134,21 @@ class StudySummary:
         accelerators: size of the accelerator space.
         base: the unpruned model on its own best accelerator.
         base_feasible: whether that keeps all of the study's limits.
-        front: the non-dominated designs by rising cost, best accuracy last.
+        front: the non-dominated designs by rising cost, best accuracy last; where two quantities are minimised, of
+            each model on the front the designs that cost least in either.
         trials: all finished trials, by number.
         attribution: what the headline's design owes to hardware and to pruning; None without such a design.
         headline: position in `front` of the design that the headline speaks of, or None.
         hypervolume: after every finished trial, (accuracy × objective); same order as `trials`.
-        reference_cost: the cost of the hypervolume's reference point, SI; its accuracy is 0.
+        reference_cost: the (first) cost of the hypervolume's reference point, SI; its accuracy is the least that
+            `limits` allow on a front.
         provenance: how to make it again.
         limits: what no design may exceed, SI.
         tuned_validation: accuracy of the unpruned model after the same fine-tune as the trials; None if not tried.
         tuned_test: likewise on the test set.
         own: what the search itself cost; None where nothing is recorded.
         warnings: what else the reader should know, such as files that are not there.
+        second_reference: the second cost of the reference point, where two quantities are minimised.
     """
 
     config: StudyConfig
@@ -166,6 +169,12 @@ class StudySummary:
     tuned_test: Score | None = None
     own: OwnFootprint | None = None
     warnings: tuple[str, ...] = ()
+    second_reference: float | None = None
+
+    @property
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the reference point."""
+        return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
 
     @property
     def name(self) -> str:
@@ -174,8 +183,20 @@ class StudySummary:
 
     @property
     def objective(self) -> str:
-        """What is minimised: `carbon`, `latency` or `energy`."""
-        return self.config.objectives.mode
+        """The quantity that is minimised (first), by which designs are listed and compared."""
+        return self.config.objectives.quantities[0]
+
+    @property
+    def second(self) -> str | None:
+        """The second quantity that is minimised; None where there is one."""
+        return dict(enumerate(self.config.objectives.quantities)).get(1)
+
+    @property
+    def minimised(self) -> str:
+        """All that is minimised, in words."""
+        names = self.config.objectives.quantities
+        at = " (carbon at the 95th percentile of its range)" if self.config.objectives.carbon_quantile == "p95" else ""
+        return " and ".join(names) + (at if {"carbon", "tcdp"} & {*names} else "")
 
     @property
     def planned(self) -> int:

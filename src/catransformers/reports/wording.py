@@ -10,7 +10,26 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from catransformers.units import G_PER_KG, MM2_PER_M2
+from catransformers.units import G_PER_KG, MM2_PER_M2, TERA
+
+#: The quantities of a front's axes, in words.
+AXES: Mapping[str, str] = {
+    "carbon": "carbon over the device's life",
+    "latency": "latency",
+    "energy": "energy per inference",
+    "area": "die area",
+    "tcdp": "carbon × latency",
+    "water": "water over the device's life",
+}
+#: The accelerator that has the least of a quantity.
+LEAST: Mapping[str, str] = {
+    "carbon": "lowest-carbon",
+    "latency": "fastest",
+    "energy": "lowest-energy",
+    "area": "smallest",
+    "tcdp": "lowest-tCDP",
+    "water": "lowest-water",
+}
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
 
@@ -20,6 +39,10 @@ _QUANTITIES: Mapping[str, tuple[str, str, float]] = {
     "latency": ("takes {} less time", "s", 1.0),
     "energy": ("uses {} less energy", "J", 1.0),
     "area": ("has {} less silicon", "mm²", MM2_PER_M2),
+    "tcdp": ("has {} less carbon × latency", "g·s", G_PER_KG),
+    "water": ("takes {} less water", "L", 1.0),
+    "power": ("draws {} less power", "W", 1.0),
+    "tops": ("has {} less peak throughput", "OPS", TERA),
 }
 
 MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"

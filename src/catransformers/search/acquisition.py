@@ -41,14 +41,14 @@ def expected_improvement(mean: FloatArray, deviation: FloatArray, cost: FloatArr
         mean: (n,) of logit accuracy.
         deviation: (n,) standard deviation of logit accuracy, positive.
         cost: (n,) exact cost; infinite for infeasible candidates.
-        steps: the front, with reference accuracy 0.
+        steps: the front.
 
     Returns:
         (n,) in accuracy × cost, 0 where the cost is at or beyond the reference.
 
     Reference: Emmerich, Giannakoglou and Naujoks (2006) define EHVI; with one objective known it is the sum above.
     """
-    z, weight = _nodes(mean, deviation, steps)
+    z, weight = quadrature(mean, deviation, steps.levels, steps.reference_level)
     limit = steps.cost_of(expit(z))  # falls never: a higher accuracy costs no less
     result = np.zeros(mean.shape)
     order = np.argsort(cost, kind="stable")
@@ -64,17 +64,22 @@ def expected_improvement(mean: FloatArray, deviation: FloatArray, cost: FloatArr
     return result
 
 
-def most_promising(mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase) -> tuple[int, float]:
+def most_promising(
+    mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase, chance: FloatArray | None = None
+) -> tuple[int, float]:
     """Position and gain of the candidate with the greatest expected improvement; exhaustive, by the bound above.
 
     Args:
         mean, deviation, cost, steps: as of `expected_improvement`.
+        chance: (n,) factor on each candidate's gain, at most 1: the chance that its training succeeds.
 
     Returns:
         The position (the lowest of equals, as far as rounding can tell) and its gain; a gain of 0 says that no
         candidate promises anything.
     """
     bound = improvement_bound(mean, deviation, cost, steps)
+    if chance is not None:
+        bound = bound * chance
     order = np.argsort(-bound, kind="stable")
     best, gain = int(order[0]), 0.0
     for begin in range(0, order.size, BATCH):
@@ -82,6 +87,8 @@ def most_promising(mean: FloatArray, deviation: FloatArray, cost: FloatArray, st
         if bound[chosen[0]] <= gain:
             break
         found = expected_improvement(mean[chosen], deviation[chosen], cost[chosen], steps)
+        if chance is not None:
+            found = found * chance[chosen]
         winner = int(found.argmax())
         if found[winner] > gain:
             best, gain = int(chosen[winner]), float(found[winner])
@@ -100,13 +107,15 @@ def improvement_bound(mean: FloatArray, deviation: FloatArray, cost: FloatArray,
     return np.where(room > 0, room * (slope * np.maximum(excess, 0) + expit(LOWEST)), 0.0)
 
 
-def _nodes(mean: FloatArray, deviation: FloatArray, steps: Staircase) -> tuple[FloatArray, FloatArray]:
-    """Quadrature nodes in z = logit y, rising, and weights for an integral over y."""
-    low = max(float(np.min(mean - REACH * deviation)), LOWEST + 1)
+def quadrature(
+    mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0
+) -> tuple[FloatArray, FloatArray]:
+    """Nodes in z = logit y, rising, and weights for an integral over y from `floor` up, with kinks at `levels`."""
+    bottom = LOWEST if floor <= expit(LOWEST) else float(logit(floor))
+    low = max(float(np.min(mean - REACH * deviation)), bottom + (1 if bottom == LOWEST else 0))
     high = max(float(np.max(mean + REACH * deviation)), low + 1)
-    levels = steps.levels[(steps.levels > expit(LOWEST)) & (steps.levels < 1)]
-    kinks = logit(levels)
-    ends = np.unique(np.concatenate(([LOWEST, low, high, max(high, *kinks, low) + 1], kinks)))
+    kinks = logit(levels[(levels > expit(bottom)) & (levels < 1)])
+    ends = np.unique(np.concatenate(([bottom, low, high, max(high, *kinks, low) + 1], kinks)))
     finest = min(max(2 * float(deviation.min()), 0.05), 0.5)
     edges = [ends[:1]]
     for a, b in pairwise(ends):

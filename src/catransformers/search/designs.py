@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.errors import InfeasibleError
+from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.power import energy_with_idle_j
 from catransformers.search.problem import Limits
-from catransformers.search.space import FloatArray
+from catransformers.search.quantities import values_of
+from catransformers.search.regions import front2
+from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
 from catransformers.units import MILLI, MM2_PER_M2, round_up
 
@@ -21,8 +26,85 @@ READABLE: Mapping[str, tuple[str, float, str]] = {
     "energy": ("mJ", 1 / MILLI, "objectives.max_energy_mj"),
     "area": ("mm2", MM2_PER_M2, "objectives.max_area_mm2"),
     "carbon": ("kgCO2e", 1.0, "objectives.max_carbon_kg"),
+    "tcdp": ("kgCO2e s", 1.0, "objectives.max_tcdp_kg_s"),
+    "water": ("L", 1.0, "objectives.max_water_l"),
+    "power": ("W", 1.0, "objectives.max_power_w"),
+    "tops": ("TOPS", 1.0, "objectives.max_tops"),
     "parameters": ("parameters", 1.0, "objectives.max_parameters"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class DesignCost:
+    """One design and all that it costs under the study's scenario.
+
+    Args:
+        accelerator: the accelerator.
+        accelerator_index: its row in the study's accelerator table.
+        resident: whether the weights stay on chip (then there is no DRAM).
+        feasible: whether all limits of the study are kept.
+        latency_s: of one inference.
+        energy_j: of one inference.
+        idle_w: power while waiting for the next inference.
+        life_energy_j: of one inference and the wait for the next one.
+        area_m2: of the die.
+        embodied_kg: kgCO2e of making the device.
+        operational_kg: kgCO2e of using it for life.
+        objective: the value of what the study minimises (first), SI.
+        second: the value of the second quantity that it minimises, if any.
+    """
+
+    accelerator: Accelerator
+    accelerator_index: int
+    resident: bool
+    feasible: bool
+    latency_s: float
+    energy_j: float
+    idle_w: float
+    life_energy_j: float
+    area_m2: float
+    embodied_kg: float
+    operational_kg: float
+    objective: float
+    second: float | None = None
+
+    @property
+    def total_kg(self) -> float:
+        """Embodied and operational, kgCO2e."""
+        return self.operational_kg + self.embodied_kg
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys."""
+        return {
+            "accelerator": self.accelerator.to_dict(),
+            "weights_on_chip": self.resident,
+            "feasible": self.feasible,
+            "latency_s": self.latency_s,
+            "energy_j": self.energy_j,
+            "idle_w": self.idle_w,
+            "life_energy_j": self.life_energy_j,
+            "area_m2": self.area_m2,
+            "embodied_kg": self.embodied_kg,
+            "operational_kg": self.operational_kg,
+            "total_kg": self.total_kg,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What a pruned model on its best accelerator saves, and what of it either change brings alone.
+
+    Args:
+        base_fastest: the base model on its fastest accelerator: neither change.
+        base_best: the base model on the accelerator that is best for it: hardware alone.
+        pruned_same: the pruned model on that same accelerator: pruning alone, against `base_best`.
+        pruned_best: the pruned model on its own best accelerator: both.
+    """
+
+    base_fastest: DesignCost
+    base_best: DesignCost
+    pruned_same: DesignCost
+    pruned_best: DesignCost
 
 
 @dataclass(frozen=True)
@@ -40,6 +122,7 @@ class Designs:
         operational_kg: (accelerators,) kgCO2e of using it for life.
         within: (accelerators,) whether all limits are kept.
         parameters: of the model.
+        silicon: the accelerators, for the quantities that are worked out when asked for.
     """
 
     resident: NDArray[np.bool_]
@@ -52,6 +135,7 @@ class Designs:
     operational_kg: FloatArray
     within: NDArray[np.bool_]
     parameters: int
+    silicon: Silicon
 
     @property
     def total_kg(self) -> FloatArray:
@@ -59,13 +143,33 @@ class Designs:
         return self.operational_kg + self.embodied_kg
 
     def quantity(self, name: str) -> FloatArray:
-        """(accelerators,) `carbon`, `latency`, `energy` or `area`, SI."""
-        return {
-            "carbon": self.total_kg,
-            "latency": self.latency_s,
-            "energy": self.energy_j,
-            "area": self.area_m2,
-        }[name]
+        """(accelerators,) one of `problem.UNITS`, SI; carbon at the study's quantile."""
+        return self._quantities(name)
+
+    @cached_property
+    def _known(self) -> dict[str, FloatArray]:
+        return {"latency": self.latency_s, "energy": self.energy_j, "area": self.area_m2}
+
+    def _quantities(self, name: str) -> FloatArray:
+        if name == "carbon" and self.silicon.carbon_at is None:
+            return self.total_kg
+        if name not in self._known:
+            found = values_of({name}, self.latency_s, self.energy_j, self.resident, self.silicon, slice(None))
+            self._known[name] = found[name]
+        return self._known[name]
+
+    def of(self, name: str, accelerator: int) -> float:
+        """A quantity on one accelerator, without those on the others."""
+        if name in self._known or self.silicon.carbon_at is None:
+            return float(self.quantity(name)[accelerator])
+        one = slice(accelerator, accelerator + 1)
+        found = values_of({name}, self.latency_s[one], self.energy_j[one], self.resident[one], self.silicon, one)
+        return float(found[name][0])
+
+    def front(self, quantities: tuple[str, str]) -> IntArray:
+        """The accelerators that keep the limits and that none beats in two quantities, by the first of them."""
+        first, second = (np.where(self.within, self.quantity(name), np.inf) for name in quantities)
+        return front2(first, second)
 
     def best(self, quantity: str, *, limited: bool = True) -> int | None:
         """The accelerator with the least `quantity`, the first of equals; None if no design keeps the limits."""
@@ -108,6 +212,7 @@ def designs(
         operational_kg=silicon.operational_kg_per_j * life_energy,
         within=np.ones(latency.size, dtype=np.bool_),
         parameters=parameters,
+        silicon=silicon,
     )
     if limits.parameters is not None and parameters > limits.parameters:
         result.within[:] = False

@@ -14,7 +14,7 @@ with every model need not be compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,14 +85,8 @@ def _latency(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray
     return stack.layer_latency_s[mode][:, chosen], stack.stem_latency_s[mode][:, chosen]
 
 
-def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
-    """The sums whose largest is the quantity."""
-    nothing = np.zeros_like(silicon.idle_w)
-    if quantity == "area":
-        return [_Sum(np.stack([silicon.area_m2, silicon.area_m2]), None)]
-    if quantity != "carbon":
-        return [_Sum(nothing, _energy if quantity == "energy" else _latency)]
-    price = silicon.operational_kg_per_j
+def _life_energy(silicon: Silicon, made: FloatArray, price: float) -> list[_Sum]:
+    """The two sums whose larger one is `made` (2, accelerators) + price × energy of an inference and the wait."""
 
     def running(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
         layer, stem = _energy(stack, mode, chosen)
@@ -103,26 +97,80 @@ def _sums(silicon: Silicon, quantity: str) -> list[_Sum]:
         idle = silicon.idle_w[mode, chosen]
         return price * (layer_j - idle * layer_s), price * (stem_j - idle * stem_s)
 
-    idle_kg = price * silicon.idle_w * silicon.period_s
-    return [_Sum(silicon.embodied_kg, running), _Sum(silicon.embodied_kg + idle_kg, waiting)]
+    idle = price * silicon.idle_w * silicon.period_s
+    return [_Sum(made, running), _Sum(made + idle, waiting)]
+
+
+def _over(power_w: float) -> _Rows:
+    """Energy beyond what `power_w` would have delivered: at most 0 where the limit on power is kept."""
+
+    def rows(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+        (layer_j, stem_j), (layer_s, stem_s) = _energy(stack, mode, chosen), _latency(stack, mode, chosen)
+        return layer_j - power_w * layer_s, stem_j - power_w * stem_s
+
+    return rows
+
+
+def _sums(silicon: Silicon, quantity: str, bound: float = np.inf) -> list[_Sum]:
+    """Sums of which the quantity is the largest, or that it at least never falls with.
+
+    An accelerator that is no worse in all of them is then no worse in the quantity. Carbon × delay rises with both;
+    any quantile of carbon rises with the area, with the DRAM that streaming needs, and with the energy of the life,
+    draw by draw. Power is compared only as a limit, `bound`.
+    """
+    nothing, both = np.zeros_like(silicon.idle_w), np.ones((2, 1))
+    match quantity:
+        case "area" | "tops":
+            own = silicon.area_m2 if quantity == "area" else silicon.tops
+            found = [] if own is None else [_Sum(both * own, None)]
+        case "latency" | "energy" | "power":
+            rows = {"latency": _latency, "energy": _energy, "power": _over(bound)}[quantity]
+            found = [_Sum(nothing, rows)]
+        case "tcdp":
+            found = [*_sums(silicon, "carbon"), *_sums(silicon, "latency")]
+        case "water":
+            assert silicon.water_l is not None  # noqa: S101 - a study that asks for water has its factors
+            found = _life_energy(silicon, both * silicon.water_l, silicon.water_l_per_j)
+        case "carbon" if silicon.carbon_at is not None:
+            found = [*_sums(silicon, "area"), *_life_energy(silicon, nothing, 1.0)]
+        case _:
+            found = _life_energy(silicon, silicon.embodied_kg, silicon.operational_kg_per_j)
+    return found
+
+
+def _kept_by_all(
+    silicon: Silicon, name: str, bound: float, stacks: list[_Extremes], occurs: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """(accelerators,) whether every model keeps a limit there; where that cannot be told, False."""
+    if name == "carbon" and silicon.carbon_at is not None:
+        return np.zeros(occurs.shape[1], dtype=np.bool_)
+    if name == "tcdp":
+        if silicon.carbon_at is not None:
+            return np.zeros(occurs.shape[1], dtype=np.bool_)
+        worst = _worst(_sums(silicon, "carbon"), stacks) * _worst(_sums(silicon, "latency"), stacks)
+    else:
+        worst = _worst(_sums(silicon, name, bound), stacks)
+    return np.asarray((np.where(occurs, worst, -np.inf) <= (0.0 if name == "power" else bound)).all(axis=0))
 
 
 def undominated(
     first: StackCosts,
     second: StackCosts,
     silicon: Silicon,
-    quantity: str,
+    quantity: str | Sequence[str],
     limits: Mapping[str, float],
     *,
     second_times: float = 1.0,
 ) -> NDArray[np.int64]:
     """Accelerators that might be the best for some model, in rising order; of equals one stays.
 
+    Where several quantities are minimised, those that might be on some model's front.
+
     Args:
         first: the costs of the model's first stack.
         second: those of its second one.
         silicon: the accelerators.
-        quantity: what is minimised: `carbon`, `latency`, `energy` or `area`.
+        quantity: what is minimised: one of `problem.OBJECTIVES`, or several.
         limits: upper bounds by quantity, SI.
         second_times: how often the second stack runs in one inference.
     """
@@ -131,13 +179,11 @@ def undominated(
     demands = np.sort(demand_bytes(first, second), axis=None)
     held = np.searchsorted(demands, silicon.capacity_bytes, side="right")
     occurs = np.stack([held < demands.size, held > 0])  # by mode: streamed, resident
-    aims = _sums(silicon, quantity)
-    bounds = {name: _sums(silicon, name) for name in limits if name != quantity}
-    safe = {
-        name: np.asarray((np.where(occurs, _worst(sums, stacks), -np.inf) <= limits[name]).all(axis=0))
-        for name, sums in bounds.items()
-    }
-    rank = np.where(occurs, _worst(aims, stacks), 0.0).sum(axis=0)
+    quantities = (quantity,) if isinstance(quantity, str) else tuple(quantity)
+    aims = [one for name in quantities for one in _sums(silicon, name)]
+    bounds = {name: _sums(silicon, name, bound) for name, bound in limits.items() if name not in quantities}
+    safe = {name: _kept_by_all(silicon, name, limits[name], stacks, occurs) for name in bounds}
+    rank = np.where(occurs, _worst(_sums(silicon, quantities[0]), stacks), 0.0).sum(axis=0)
     rest = np.lexsort((np.arange(held.size), rank, -held))
     alive = np.ones(held.size, dtype=np.bool_)
     kept = []

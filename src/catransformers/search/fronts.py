@@ -1,6 +1,8 @@
 """Fronts are derived, never stored: trained models × all accelerators, from the trials and the exact costs.
 
-Each trained model stands with its cheapest feasible accelerator; models that another beats in accuracy and cost go.
+Where one quantity is minimised, each trained model stands with its cheapest feasible accelerator; where two are, with
+every design of its hardware front. Designs that another beats in accuracy and all costs go, and so do those below the
+accuracy that the study asks for.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from catransformers.search.pareto import front, hypervolume
+from catransformers.search.regions import Region, front2, layers
 from catransformers.search.space import FloatArray
 from catransformers.search.space_cost import DesignCost, SpaceCost
 from catransformers.study.records import TrialRecord
@@ -23,7 +26,7 @@ class FrontMember:
     Args:
         trial: the finished trial that trained its model.
         model: the model's number in the space.
-        design: its cheapest accelerator and what it costs there.
+        design: the accelerator and what the model costs there.
     """
 
     trial: TrialRecord
@@ -32,27 +35,75 @@ class FrontMember:
 
 
 def derive_front(costs: SpaceCost, trials: Sequence[TrialRecord]) -> tuple[FrontMember, ...]:
-    """The front of all trained models × all accelerators, by rising cost; equal designs once, of the first trial."""
-    finished = complete(trials)
+    """The front of all trained models × all accelerators, by rising (first) cost; equal designs once, the first's."""
+    finished = [trial for trial in complete(trials) if accuracy_of(trial) >= costs.limits.floor]
     models = [costs.space.index(trial.dimensions) for trial in finished]
+    if costs.both is not None:
+        return _front_in_two_costs(costs, costs.both, finished, models)
     members = front([accuracy_of(trial) for trial in finished], costs.cost[models] if models else [])
     return tuple(FrontMember(finished[i], models[i], costs.best(models[i])) for i in members)
+
+
+def _front_in_two_costs(
+    costs: SpaceCost, quantities: tuple[str, str], trials: Sequence[TrialRecord], models: Sequence[int]
+) -> tuple[FrontMember, ...]:
+    """Level by level of accuracy, from the highest: what nothing at least as accurate dominates."""
+    members: list[FrontMember] = []
+    below = Region.of([], [], (np.inf, np.inf))
+    found = {model: costs.designs(model) for model in set(models)}
+    for level in sorted({accuracy_of(trial) for trial in trials}, reverse=True):
+        rows = [
+            (k, int(accelerator))
+            for k, trial in enumerate(trials)
+            if accuracy_of(trial) == level
+            for accelerator in found[models[k]].front(quantities)
+        ]
+        first, second = (
+            np.array([found[models[k]].quantity(name)[accelerator] for k, accelerator in rows], dtype=np.float64)
+            for name in quantities
+        )
+        for position in front2(first, second):
+            if not below.dominates(first[position], second[position]):
+                k, accelerator = rows[position]
+                members.append(FrontMember(trials[k], models[k], costs.design(found[models[k]], accelerator)))
+        below = below.united(Region.of(first, second, below.reference))
+    return tuple(sorted(members, key=lambda member: (member.design.objective, -accuracy_of(member.trial))))
 
 
 def convergence(costs: SpaceCost, trials: Sequence[TrialRecord]) -> FloatArray:
     """(trials,) hypervolume after each trial, in number order, against the study's fixed reference point.
 
-    The unit is accuracy × the objective's SI unit; failed trials add nothing.
+    The unit is accuracy × the SI unit of each objective; failed trials add nothing.
     """
-    reference = costs.problem().reference_cost
+    reference, floor = costs.reference, costs.limits.floor
     ordered = sorted(trials, key=lambda trial: trial.number)
-    accuracy, cost, values = [], [], []
-    for trial in ordered:
-        if trial.accuracy is not None:
-            accuracy.append(trial.accuracy)
-            cost.append(float(costs.cost[costs.space.index(trial.dimensions)]))
-        values.append(hypervolume(accuracy, cost, reference))
+    models = [costs.space.index(trial.dimensions) for trial in ordered if trial.accuracy is not None]
+    accuracy = [accuracy_of(trial) for trial in ordered if trial.accuracy is not None]
+    known = np.cumsum([trial.accuracy is not None for trial in ordered])
+    values = []
+    if costs.both is not None:
+        fronts = [costs.front_of(model) for model in models]
+        for count in known:
+            values.append(layers(accuracy[:count], fronts[:count], (reference[0], reference[1]), floor).hypervolume)
+    else:
+        for count in known:
+            values.append(hypervolume(accuracy[:count], costs.cost[models[:count]], reference[0], floor))
     return np.array(values, dtype=np.float64)
+
+
+def representatives(members: Sequence[FrontMember]) -> tuple[FrontMember, ...]:
+    """A few designs to show of a front in two costs: of each trained model the members that cost least in either.
+
+    Where one cost is minimised these are all.
+    """
+    chosen: dict[int, set[int]] = {}
+    for position, member in enumerate(members):
+        chosen.setdefault(member.trial.number, set()).add(position)
+    kept: set[int] = set()
+    for positions in chosen.values():
+        kept.add(min(positions, key=lambda k: members[k].design.objective))
+        kept.add(min(positions, key=lambda k: members[k].design.second or 0.0))
+    return tuple(members[k] for k in sorted(kept))
 
 
 def complete(trials: Sequence[TrialRecord]) -> list[TrialRecord]:

@@ -1,23 +1,71 @@
-"""What is searched for: the objective and limits of a study, and what a strategy is told and answers.
+"""What is searched for: the objectives and limits of a study, and what a strategy is told and answers.
 
-A strategy sees a `SearchProblem`: the space and, for every model in it, the exact least cost over all accelerators.
-Accuracy is the only unknown, and arrives as `Observation`s.
+A strategy sees a `SearchProblem`: the space and, for every model in it, what it costs at least over all accelerators:
+one number where one quantity is minimised, the exact hardware front where two are. Accuracy is the only unknown, and
+arrives as `Observation`s.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
 
+from catransformers.search.hardware_fronts import HardwareFronts
 from catransformers.search.space import FloatArray, ModelSpace
 
-Objective = Literal["carbon", "latency", "energy"]
+Objective = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
+CarbonQuantile = Literal["p50", "p95"]
 
-#: The quantities that can be minimised or limited, with their SI unit.
-UNITS: Mapping[str, str] = {"carbon": "kgCO2e", "latency": "s", "energy": "J", "area": "m2"}
+#: The quantities that can be minimised.
+OBJECTIVES: tuple[str, ...] = get_args(Objective)
+#: The quantities that can be minimised or limited, with their SI unit (water: litres).
+UNITS: Mapping[str, str] = MappingProxyType(
+    {
+        "carbon": "kgCO2e",
+        "latency": "s",
+        "energy": "J",
+        "area": "m2",
+        "tcdp": "kgCO2e s",
+        "water": "L",
+        "power": "W",
+        "tops": "TOPS",
+    }
+)
+#: A peak of 20 TOPS may be 20.000000000000004 in floating point.
+TOPS_TOLERANCE = 1 + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Objectives:
+    """What is minimised beside maximising accuracy.
+
+    Args:
+        minimise: one quantity or two different ones, of `OBJECTIVES`.
+        carbon_quantile: what `carbon` means, as objective, as limit and in `tcdp`: `p50` is the footprint at the
+            typical value of every factor, `p95` the 95th percentile of its range, which one design in twenty exceeds.
+
+    Raises:
+        ValueError: for no, more than two, repeated or unknown quantities.
+    """
+
+    minimise: tuple[Objective, ...] = ("carbon",)
+    carbon_quantile: CarbonQuantile = "p50"
+
+    def __post_init__(self) -> None:
+        if len(self.minimise) not in (1, 2) or len(set(self.minimise)) != len(self.minimise):
+            raise ValueError(f"one or two different quantities, not {self.minimise}")
+        unknown = [name for name in self.minimise if name not in OBJECTIVES]
+        if unknown or self.carbon_quantile not in get_args(CarbonQuantile):
+            raise ValueError(f"unknown quantities {unknown} or quantile {self.carbon_quantile!r}")
+
+    @property
+    def first(self) -> Objective:
+        """The first quantity, by which designs are listed."""
+        return self.minimise[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +76,14 @@ class Limits:
         latency: of one inference, s.
         energy: of one inference, J.
         area: of the die, m2.
-        carbon: of making and using one device, kgCO2e.
+        carbon: of making and using one device, kgCO2e, at the study's quantile.
         parameters: of the model.
+        tcdp: carbon × latency, kgCO2e s.
+        water: of the electricity that makes and runs one device, L.
+        power: mean power while an inference runs, W.
+        tops: peak throughput of the accelerator, tera-operations a second.
+        accuracy: what a member of the front must at least reach. It is learnt by training and so never a reason not
+            to train.
     """
 
     latency: float | None = None
@@ -37,32 +91,65 @@ class Limits:
     area: float | None = None
     carbon: float | None = None
     parameters: int | None = None
+    tcdp: float | None = None
+    water: float | None = None
+    power: float | None = None
+    tops: float | None = None
+    accuracy: float | None = None
 
     def of_designs(self) -> dict[str, float]:
         """The limits that depend on the accelerator, by quantity."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "parameters"}
-        return {name: float(value) for name, value in values.items() if value is not None}
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in UNITS}
+        found = {name: float(value) for name, value in values.items() if value is not None}
+        if "tops" in found:
+            found["tops"] *= TOPS_TOLERANCE
+        return found
+
+    @property
+    def floor(self) -> float:
+        """The accuracy above which a hypervolume counts."""
+        return 0.0 if self.accuracy is None else self.accuracy
 
 
 @dataclass(frozen=True)
 class SearchProblem:
-    """Maximise accuracy and minimise `cost` over the models of `space`.
+    """Maximise accuracy and minimise one or two costs over the models of `space`.
 
     Args:
         space: the models.
-        cost: (models,) least cost of each over all feasible accelerators; infinite where there is none.
-        reference_cost: the reference point of the hypervolume is (accuracy 0, this cost).
-        objective: what the cost is.
+        cost: (models,) least first cost of each over all feasible accelerators; infinite where there is none.
+        reference_cost: the first cost of the hypervolume's reference point.
+        objectives: what the costs are.
+        fronts: where two costs are minimised, every model's exact hardware front.
+        second_reference: then the second cost of the reference point.
+        floor: the accuracy of the reference point: what a member of the front must reach.
     """
 
     space: ModelSpace
     cost: FloatArray
     reference_cost: float
-    objective: Objective = "carbon"
+    objectives: Objectives = Objectives()
+    fronts: HardwareFronts | None = None
+    second_reference: float | None = None
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.cost.shape != (self.space.size,):
             raise ValueError(f"{self.cost.shape} costs for {self.space.size} models")
+        if (self.fronts is None) != (self.second_reference is None):
+            raise ValueError("two costs need their hardware fronts and a second reference")
+        if self.fronts is not None and len(self.fronts) != self.space.size:
+            raise ValueError(f"{len(self.fronts)} hardware fronts for {self.space.size} models")
+
+    @property
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the hypervolume's reference point."""
+        return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
+
+    @property
+    def objective(self) -> Objective:
+        """The first quantity that is minimised."""
+        return self.objectives.first
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +170,13 @@ class Proposal:
         origin: what chose it: `largest model`, `smallest model`, `centre`, `Sobol`, `expected improvement`.
         reason: numbers behind the choice by name, all finite: `predicted_accuracy`, `predicted_low` and `_high`
             (one standard deviation either way), `cost`, `expected_improvement`, `candidates`, …
+        accelerator: where the strategy chose that too, its row in the study's table; None where the exact costs do.
     """
 
     index: int
     origin: str
     reason: Mapping[str, float] = field(default_factory=dict)
+    accelerator: int | None = None
 
 
 #: The reference cost is this much above the base model's, so that the base itself counts.

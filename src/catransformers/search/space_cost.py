@@ -9,22 +9,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.carbon.footprint import footprint
+from catransformers.carbon.impacts import impact_footprint
 from catransformers.carbon.scenario import Scenario
 from catransformers.errors import InputError, Problem
-from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
+from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.area import die_area
 from catransformers.hardware.cost import cost_tables
 from catransformers.hardware.power import power_table
 from catransformers.hardware.technology import Technology
+from catransformers.search.carbon_quantile import QuantileCarbon
 from catransformers.search.cheapest import cheapest
-from catransformers.search.designs import Designs, Shortfall, designs, shortfall
-from catransformers.search.problem import Limits, Objective, SearchProblem, reference_cost
+from catransformers.search.designs import Attribution, DesignCost, Designs, Shortfall, designs, shortfall
+from catransformers.search.hardware_fronts import HardwareFronts, hardware_fronts
+from catransformers.search.problem import (
+    REFERENCE_MARGIN,
+    Limits,
+    Objective,
+    Objectives,
+    SearchProblem,
+    reference_cost,
+)
 from catransformers.search.shapes import StackShapes, prefixes_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts
@@ -32,76 +41,7 @@ from catransformers.units import GIGA
 from catransformers.workloads import families
 from catransformers.workloads.spec import ModelSpec
 
-
-@dataclass(frozen=True, slots=True)
-class DesignCost:
-    """One design and all that it costs under the study's scenario.
-
-    Args:
-        accelerator: the accelerator.
-        accelerator_index: its row in the study's accelerator table.
-        resident: whether the weights stay on chip (then there is no DRAM).
-        feasible: whether all limits of the study are kept.
-        latency_s: of one inference.
-        energy_j: of one inference.
-        idle_w: power while waiting for the next inference.
-        life_energy_j: of one inference and the wait for the next one.
-        area_m2: of the die.
-        embodied_kg: kgCO2e of making the device.
-        operational_kg: kgCO2e of using it for life.
-        objective: the value of what the study minimises, SI.
-    """
-
-    accelerator: Accelerator
-    accelerator_index: int
-    resident: bool
-    feasible: bool
-    latency_s: float
-    energy_j: float
-    idle_w: float
-    life_energy_j: float
-    area_m2: float
-    embodied_kg: float
-    operational_kg: float
-    objective: float
-
-    @property
-    def total_kg(self) -> float:
-        """Embodied and operational, kgCO2e."""
-        return self.operational_kg + self.embodied_kg
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data with stable keys."""
-        return {
-            "accelerator": self.accelerator.to_dict(),
-            "weights_on_chip": self.resident,
-            "feasible": self.feasible,
-            "latency_s": self.latency_s,
-            "energy_j": self.energy_j,
-            "idle_w": self.idle_w,
-            "life_energy_j": self.life_energy_j,
-            "area_m2": self.area_m2,
-            "embodied_kg": self.embodied_kg,
-            "operational_kg": self.operational_kg,
-            "total_kg": self.total_kg,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Attribution:
-    """What a pruned model on its best accelerator saves, and what of it either change brings alone.
-
-    Args:
-        base_fastest: the base model on its fastest accelerator: neither change.
-        base_best: the base model on the accelerator that is best for it: hardware alone.
-        pruned_same: the pruned model on that same accelerator: pruning alone, against `base_best`.
-        pruned_best: the pruned model on its own best accelerator: both.
-    """
-
-    base_fastest: DesignCost
-    base_best: DesignCost
-    pruned_same: DesignCost
-    pruned_best: DesignCost
+__all__ = ["Attribution", "DesignCost", "SpaceCost", "check_room", "space_cost"]
 
 
 @dataclass(frozen=True)
@@ -113,7 +53,7 @@ class SpaceCost:
         table: the accelerators.
         technology: what these are made of.
         scenario: where and how long they are made and used.
-        objective: what is minimised.
+        objectives: what is minimised.
         limits: what no design may exceed.
         first: the costs of the variants of the first stack (of CLIP, the vision encoder).
         second: those of the second one (of CLIP, the text encoder); nothing in a family that has one stack.
@@ -127,7 +67,7 @@ class SpaceCost:
     table: AcceleratorTable
     technology: Technology
     scenario: Scenario
-    objective: Objective
+    objectives: Objectives
     limits: Limits
     first: StackCosts
     second: StackCosts
@@ -135,6 +75,56 @@ class SpaceCost:
     base_second: StackCosts
     silicon: Silicon
     parameters: IntArray
+
+    @property
+    def objective(self) -> Objective:
+        """The quantity that is minimised (first)."""
+        return self.objectives.first
+
+    @property
+    def both(self) -> tuple[str, str] | None:
+        """The two quantities that are minimised; None where it is one."""
+        names = self.objectives.minimise
+        return (names[0], names[1]) if len(names) > 1 else None
+
+    @cached_property
+    def fronts(self) -> HardwareFronts | None:
+        """Where two quantities are minimised, every model's exact front in them under the limits; takes a while."""
+        if self.both is None:
+            return None
+        found = hardware_fronts(
+            self.first,
+            self.second,
+            self.silicon,
+            self.both,
+            self.limits.of_designs(),
+            second_times=self.scenario.texts_per_image,
+        )
+        if self.limits.parameters is not None:
+            found = found.where(self.parameters <= self.limits.parameters)
+        return found
+
+    @cached_property
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the hypervolume's reference point, fixed by the study alone.
+
+        Of one quantity: `problem.reference_cost`. Of two: 1.1 × the dearest that the base model's own front is in
+        each; where the base breaks a limit, 1.1 × the dearest that any model's front is.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        if self.both is None:
+            base = self.base_best.objective if self.base_best.feasible else np.inf
+            return (reference_cost(base, self.cost),)
+        own = self.base_designs.front(self.both)
+        if own.size:
+            ends = [float(self.base_designs.quantity(name)[own].max()) for name in self.both]
+        else:
+            _ = self.cost  # says why, if nothing is feasible
+            assert self.fronts is not None  # noqa: S101 - there are two quantities
+            ends = [float(self.fronts.first.max()), float(self.fronts.second.max())]
+        return tuple(REFERENCE_MARGIN * end for end in ends)
 
     @cached_property
     def _cheapest(self) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -182,6 +172,14 @@ class SpaceCost:
             parameters=int(self.parameters[index]),
         )
 
+    def front_of(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """Model `index`: first and second costs of its exact hardware front, where two quantities are minimised."""
+        if self.both is None:
+            raise ValueError("this study minimises one quantity")
+        found = self.designs(index)
+        chosen = found.front(self.both)
+        return found.quantity(self.both[0])[chosen], found.quantity(self.both[1])[chosen]
+
     @cached_property
     def base_designs(self) -> Designs:
         """The base model on every accelerator of the table."""
@@ -208,7 +206,8 @@ class SpaceCost:
             area_m2=float(found.area_m2[accelerator]),
             embodied_kg=float(found.embodied_kg[accelerator]),
             operational_kg=float(found.operational_kg[accelerator]),
-            objective=float(found.quantity(self.objective)[accelerator]),
+            objective=found.of(self.objective, accelerator),
+            second=None if self.both is None else found.of(self.both[1], accelerator),
         )
 
     def best(self, index: int) -> DesignCost:
@@ -218,6 +217,8 @@ class SpaceCost:
             InfeasibleError: if it has none: which limit, by how much.
         """
         found = self.designs(index)
+        if self.silicon.carbon_at is not None and self.accelerator[index] >= 0:
+            return self.design(found, int(self.accelerator[index]))  # a quantile on all accelerators takes long
         chosen = found.best(self.objective)
         if chosen is None:
             missed = shortfall(found, self.limits)
@@ -256,8 +257,17 @@ class SpaceCost:
         Raises:
             InfeasibleError: if no model of the space has a feasible accelerator.
         """
-        base = self.base_best.objective if self.base_best.feasible else np.inf
-        return SearchProblem(self.space, self.cost, reference_cost(base, self.cost), self.objective)
+        cost = self.cost
+        first, *second = self.reference
+        return SearchProblem(
+            space=self.space,
+            cost=cost,
+            reference_cost=first,
+            objectives=self.objectives,
+            fronts=self.fronts,
+            second_reference=second[0] if second else None,
+            floor=self.limits.floor,
+        )
 
     def _space_shortfall(self) -> Shortfall:
         """Which limit no model of the space keeps; as `shortfall`, over all models."""
@@ -285,7 +295,7 @@ def space_cost(
     table: AcceleratorTable,
     technology: Technology,
     scenario: Scenario,
-    objective: Objective = "carbon",
+    objective: Objective | Objectives = "carbon",
     limits: Limits = Limits(),  # noqa: B008 - frozen
     *,
     cache_dir: str | None = None,
@@ -299,10 +309,16 @@ def space_cost(
         table: the accelerators.
         technology: what these are made of.
         scenario: where and how long they are made and used, and how many texts an image meets.
-        objective: what is minimised.
+        objective: what is minimised: one quantity, or `Objectives` for two or for another quantile of carbon.
         limits: what no design may exceed.
         cache_dir: folder of a cache of operators' costs; None for none.
+
+    Raises:
+        InputError: if the DRAM is too small, or water is asked for on a grid whose factor is not known.
     """
+    objectives = objective if isinstance(objective, Objectives) else Objectives((objective,))
+    asked = {*objectives.minimise, *limits.of_designs()}
+    water = water_terms(scenario, area_m2=die_area(table, technology).total) if "water" in asked else None
     check_room(space, table, scenario)
     area, power = die_area(table, technology).total, power_table(table, technology)
     embodied = np.empty((2, len(table)))
@@ -327,7 +343,7 @@ def space_cost(
         table=table,
         technology=technology,
         scenario=scenario,
-        objective=objective,
+        objectives=objectives,
         limits=limits,
         first=first,
         second=second,
@@ -340,9 +356,33 @@ def space_cost(
             idle_w=np.stack([power.idle_streamed_w, power.idle_resident_w]),
             period_s=scenario.period_s,
             operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
+            tops=np.asarray(table.peak_tops(technology.frequency_at(table.voltage_v)), dtype=np.float64),
+            water_l=None if water is None else water[0],
+            water_l_per_j=0.0 if water is None else water[1],
+            carbon_at=None if objectives.carbon_quantile == "p50" else QuantileCarbon(area, scenario, 0.95),
         ),
         parameters=_parameters(shapes[: len(prefixes)], space.base),
     )
+
+
+def water_terms(scenario: Scenario, area_m2: FloatArray) -> tuple[FloatArray, float]:
+    """Litres for making each device, and for each joule of an inference with its wait over the life.
+
+    Raises:
+        InputError: if the water factor of one of the scenario's two grids is not known.
+    """
+    making = impact_footprint("water", area_m2, 0.0, scenario)
+    using = impact_footprint("water", 0.0, 1.0, scenario)
+    if making.total is None or using.total is None:
+        unknown = [
+            Problem(
+                f"scenario.{side}_region", f"no sourced water factor is known for {grid.code}", hint="another region"
+            )
+            for side, grid, factor in zip(("use", "fab"), (scenario.use, scenario.fab), making.places, strict=True)
+            if factor is None
+        ]
+        raise InputError(unknown)
+    return making.total, float(using.total)
 
 
 def _two(stacks: list[StackCosts], accelerators: int) -> tuple[StackCosts, StackCosts]:

@@ -9,13 +9,18 @@ holds for a model on an accelerator depends on whether the model's bytes fit int
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from catransformers.search.space import FloatArray, IntArray
 
 STREAMED, RESIDENT = 0, 1
+
+#: (life energy, resident, chosen accelerators) → kgCO2e, (…, chosen accelerators) all.
+CarbonAt = Callable[[FloatArray, NDArray[np.bool_], IntArray | slice], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,10 @@ class Silicon:
         idle_w: (2, accelerators): power while waiting for the next inference, streamed and resident.
         period_s: from one inference to the next.
         operational_kg_per_j: kgCO2e over the whole life for each joule that one inference, wait included, takes.
+        tops: (accelerators,) peak throughput; None where nobody asks.
+        water_l: (accelerators,) litres for the electricity of making the device; None where its factor is not known.
+        water_l_per_j: litres over the whole life for each joule that one inference, wait included, takes.
+        carbon_at: how to find carbon at another quantile of its range than the typical value; None for the latter.
     """
 
     area_m2: FloatArray
@@ -85,6 +94,10 @@ class Silicon:
     idle_w: FloatArray
     period_s: float
     operational_kg_per_j: float
+    tops: FloatArray | None = None
+    water_l: FloatArray | None = None
+    water_l_per_j: float = 0.0
+    carbon_at: CarbonAt | None = None
 
 
 def demand_bytes(first: StackCosts, second: StackCosts, v: IntArray | slice = slice(None)) -> IntArray:

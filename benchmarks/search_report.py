@@ -1,0 +1,117 @@
+"""The search benchmark's tables, from kept results alone.
+
+A share is printed as its median over the runs' seeds, with the range. *Trials to match* counts the trials until a run's
+share, as run, reaches the median that `qnehvi` has as run after 100.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+MARKS = (10, 25, 50, 100)  # trials at which the share is printed
+TARGETS = (0.90, 0.95, 0.99)
+RIVAL = "qnehvi"
+
+Runs = list[dict[str, Any]]
+
+
+def table(runs: Runs) -> str:
+    """Both tables: shares after so many trials, and trials until such a share."""
+    groups: dict[tuple[str, str], dict[str, Runs]] = defaultdict(lambda: defaultdict(list))
+    for kept in runs:
+        groups[kept["landscape"], kept["mode"]][kept["strategy"]].append(kept)
+    lines = [
+        "Share of the exact optimum's hypervolume after so many trials: median (range) over seeds.\n",
+        _row("landscape", "mode", "strategy", "seeds", "judged", *(f"@{mark}" for mark in MARKS)),
+        _row(*["---"] * (5 + len(MARKS))),
+    ]
+    for (landscape, mode), by_strategy in groups.items():
+        for name, found in by_strategy.items():
+            for judged, key in (("as run", "as_run"), ("trained", "trained")):
+                if key == "trained" and all(_share(run, key) == _share(run, "as_run") for run in found):
+                    continue  # the strategy chooses models alone
+                cells = [_spread([share[m - 1] for share in _shares(found, key) if len(share) >= m]) for m in MARKS]
+                lines.append(_row(landscape, mode, name, str(len(found)), judged, *cells))
+    targets = [f"to {target:.0%}" for target in TARGETS]
+    lines += [
+        f"\nTrials until a share is reached, and until the median of {RIVAL} as run after {MARKS[-1]} trials is:"
+        " median (range) over seeds; > n where it was not in n trials.\n",
+        _row("landscape", "mode", "strategy", "judged", *targets, f"to match {RIVAL}", "CPU s a proposal"),
+        _row(*["---"] * (6 + len(TARGETS))),
+    ]
+    for (landscape, mode), by_strategy in groups.items():
+        rival = [
+            share[MARKS[-1] - 1] for share in _shares(by_strategy.get(RIVAL, []), "as_run") if len(share) >= MARKS[-1]
+        ]
+        for name, found in by_strategy.items():
+            for judged, key in (("as run", "as_run"), ("trained", "trained")):
+                if key == "trained" and all(_share(run, key) == _share(run, "as_run") for run in found):
+                    continue
+                reached = [_trials(_shares(found, key), target) for target in TARGETS]
+                match = _trials(_shares(found, key), float(np.median(rival))) if rival else "–"
+                seconds = [
+                    float(np.median([trial["seconds"] for trial in run["trials"][6:] or [{"seconds": 0}]]))
+                    for run in found
+                ]
+                lines.append(_row(landscape, mode, name, judged, *reached, match, f"{np.median(seconds):.2f}"))
+    return "\n".join(lines)
+
+
+def attainment(runs: Runs) -> str:
+    """Empirical attainment surfaces of runs with one cost: what the best, half and all of them attain.
+
+    Reference: Grunert da Fonseca, Fonseca and Hall, Inferential performance assessment of stochastic optimisers, 2001.
+    """
+    try:
+        import moocore
+    except ImportError:
+        return "attainment surfaces need moocore: pip install moocore"
+    if not runs:
+        return "no results of that name"
+    points, sets = [], []
+    for number, kept in enumerate(runs, start=1):
+        for trial in kept["trials"]:
+            for costs in trial.get("costs", []):
+                if len(costs) != 1:
+                    return "attainment surfaces are drawn for modes with one cost"
+                points.append([-trial["accuracy"], costs[0]])
+                sets.append(number)
+    if not points:
+        return "the results keep no designs as run"
+    surfaces = moocore.eaf(np.array(points), np.array(sets), percentiles=[0, 50, 100])
+    lines = [_row("attained by", "accuracy", "cost"), _row("---", "---", "---")]
+    names = {0.0: "the best run", 50.0: "half of the runs", 100.0: "all runs"}
+    for negative, cost, percentile in sorted(surfaces.tolist(), key=lambda row: (row[2], row[1])):
+        lines.append(_row(names[percentile], f"{-negative:.4f}", f"{cost:.6g}"))
+    return "\n".join(lines)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _share(run: dict[str, Any], key: str) -> list[float]:
+    return [float(trial[key]) for trial in run["trials"]]
+
+
+def _shares(runs: Runs, key: str) -> list[list[float]]:
+    return [_share(run, key) for run in runs]
+
+
+def _spread(values: Sequence[float], show: Callable[[float], str] = "{:.1%}".format) -> str:
+    """Median (range)."""
+    if not values:
+        return "–"
+    middle, low, high = float(np.median(values)), min(values), max(values)
+    return show(middle) if low == high else f"{show(middle)} ({show(low)} to {show(high)})"
+
+
+def _trials(shares: list[list[float]], target: float) -> str:
+    """How many trials the runs need to reach a share."""
+    needed = [next((k for k, share in enumerate(run, start=1) if share >= target), np.inf) for run in shares]
+    shortest = min((len(run) for run, k in zip(shares, needed, strict=True) if np.isinf(k)), default=0)
+    return _spread(needed, lambda value: f"{value:g}" if np.isfinite(value) else f"> {shortest}")

@@ -1,0 +1,185 @@
+"""One judge for all strategies: hypervolumes against a fixed reference point, fronts, and curves over the trials.
+
+What a run has found is judged twice. *As run*: each trial's model on the accelerator that the strategy chose with it
+(or, where it chose none, on the exact best or the whole hardware front). *Trained × all*: every trained model on all
+accelerators, since these cost nothing more to know. Failed trials count for nothing, and so do designs that break a
+limit; equal designs count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.search.pareto import front, hypervolume
+from catransformers.search.problem import SearchProblem
+from catransformers.search.regions import Layers, Region, front2, layers
+from catransformers.search.space import FloatArray, IntArray
+from catransformers.search.space_cost import SpaceCost
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A trial as the judge sees it.
+
+    Args:
+        model: its number in the space.
+        accuracy: None if it failed.
+        accelerator: the one that the strategy chose, None where the exact costs choose.
+    """
+
+    model: int
+    accuracy: float | None
+    accelerator: int | None = None
+
+
+def curve(problem: SearchProblem, trials: Sequence[Tried]) -> FloatArray:
+    """(trials,) hypervolume of trained models × all accelerators after each trial; never falls."""
+    accuracy = [trial.accuracy for trial in trials]
+    if problem.fronts is None:
+        costs = [np.array([problem.cost[trial.model]]) for trial in trials]
+        return _curve(accuracy, [(cost, None) for cost in costs], problem.reference, problem.floor)
+    fronts = [problem.fronts.of(trial.model)[:2] for trial in trials]
+    return _curve(accuracy, fronts, problem.reference, problem.floor)
+
+
+def curve_as_run(costs: SpaceCost, trials: Sequence[Tried]) -> FloatArray:
+    """(trials,) hypervolume after each trial of the designs that were tried, and of no others; never falls."""
+    accuracy: list[float | None] = []
+    designs: list[tuple[FloatArray, FloatArray | None]] = []
+    for trial in trials:
+        found = costs.designs(trial.model)
+        if trial.accelerator is None:
+            chosen = np.array([k for k in (found.best(costs.objective),) if k is not None], dtype=np.int64)
+            if costs.both is not None:
+                chosen = found.front(costs.both)
+        else:
+            chosen = np.array([trial.accelerator], dtype=np.int64)[found.within[[trial.accelerator]]]
+        one = found.quantity(costs.objective)[chosen]
+        designs.append((one, None if costs.both is None else found.quantity(costs.both[1])[chosen]))
+        accuracy.append(trial.accuracy if chosen.size else None)
+    return _curve(accuracy, designs, costs.reference, costs.limits.floor)
+
+
+def _curve(
+    accuracy: Sequence[float | None],
+    designs: Sequence[tuple[FloatArray, FloatArray | None]],
+    reference: tuple[float, ...],
+    floor: float,
+) -> FloatArray:
+    values: list[float] = []
+    levels: list[float] = []
+    one: list[float] = []
+    both: list[tuple[FloatArray, FloatArray]] = []
+    for level, (first, second) in zip(accuracy, designs, strict=True):
+        if level is not None and first.size:
+            levels.append(level)
+            if second is None:
+                one.append(float(first.min()))
+            else:
+                both.append((first, second))
+        if len(reference) == 1:
+            values.append(hypervolume(levels, one, reference[0], floor))
+        else:
+            values.append(layers(levels, both, (reference[0], reference[1]), floor).hypervolume)
+    return np.maximum.accumulate(np.array(values, dtype=np.float64)) if values else np.empty(0)
+
+
+def best_possible(problem: SearchProblem, accuracy: FloatArray) -> float:
+    """The hypervolume of all models of the space, of which the accuracies (models,) are known: the exact optimum."""
+    if problem.fronts is None:
+        return hypervolume(accuracy, problem.cost, problem.reference_cost, problem.floor)
+    return best_layers(problem, accuracy).hypervolume
+
+
+def best_layers(problem: SearchProblem, accuracy: FloatArray) -> Layers:
+    """The front of all models of a space in two costs, from their accuracies (models,)."""
+    if problem.fronts is None:
+        raise ValueError("this problem has one cost")
+    fronts, reference = problem.fronts, (problem.reference[0], problem.reference[1])
+    levels: list[float] = []
+    regions: list[Region] = []
+    so_far = Region.of([], [], reference)
+    order = np.argsort(-accuracy, kind="stable")
+    order = order[(accuracy[order] > problem.floor) & fronts.feasible[order]]
+    step = 1
+    at = 0
+    while at < order.size:
+        # Most models add nothing: a batch's points are tested at once, and only models with a new point are united.
+        batch = order[at : at + step]
+        at, step = at + step, min(2 * step, 1 << 14)
+        counts = fronts.points[batch]
+        position = np.repeat(fronts.start[batch] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        first, second = fronts.first[position].astype(np.float64), fronts.second[position].astype(np.float64)
+        new = (first < reference[0]) & (second < reference[1]) & ~so_far.dominates(first, second)
+        for k in np.unique(np.repeat(np.arange(batch.size), counts)[new]):
+            more = so_far.united(Region.of(*fronts.of(int(batch[k]))[:2], reference))
+            if more.area <= so_far.area:
+                continue
+            so_far, level = more, float(accuracy[batch[k]])
+            if levels and levels[-1] == level:
+                regions[-1] = more
+            else:
+                levels.append(level)
+                regions.append(more)
+    return Layers(np.array(levels), tuple(regions), reference, problem.floor)
+
+
+def incumbents(problem: SearchProblem, trials: Sequence[Tried]) -> IntArray:
+    """Positions of the trials whose models have a design on the front, equal ones once; one cost: by rising cost."""
+    done = [k for k, trial in enumerate(trials) if trial.accuracy is not None and trial.accuracy >= problem.floor]
+    accuracy = [float(trials[k].accuracy or 0.0) for k in done]
+    if problem.fronts is None:
+        members = front(accuracy, [problem.cost[trials[k].model] for k in done])
+        return np.array([done[k] for k in members], dtype=np.int64)
+    kept: set[int] = set()
+    so_far = Region.of([], [], (np.inf, np.inf))
+    for level in sorted(set(accuracy), reverse=True):
+        group = [trial for trial, own in zip(done, accuracy, strict=True) if own == level]
+        fronts = [problem.fronts.of(trials[trial].model) for trial in group]
+        owner = np.repeat(group, [points[0].size for points in fronts])
+        first, second = (np.concatenate([points[k] for points in fronts]).astype(np.float64) for k in (0, 1))
+        corners = front2(first, second)
+        corners = corners[~so_far.dominates(first[corners], second[corners])]
+        kept |= {int(trial) for trial in owner[corners]}
+        so_far = so_far.united(Region.of(first, second, so_far.reference))
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def trials_to_reach(values: FloatArray, optimum: float, share: float) -> int | None:
+    """How many trials a curve needs to reach a share of the optimum; None if it never does."""
+    reached = np.flatnonzero(values >= share * optimum)
+    return int(reached[0]) + 1 if reached.size else None
+
+
+def over_seeds(curves: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Median, least and greatest value of several runs' curves after each trial, as far as all of them go."""
+    length = min(curve.size for curve in curves)
+    values = np.stack([curve[:length] for curve in curves])
+    return np.median(values, axis=0), values.min(axis=0), values.max(axis=0)
+
+
+def attainment(
+    accuracy: Sequence[FloatArray], cost: Sequence[FloatArray], at: FloatArray, share: float = 0.5
+) -> FloatArray:
+    """The empirical attainment curve of several runs in one cost: the accuracy that a share of them attain.
+
+    Args:
+        accuracy, cost: of each run's designs, (designs,) each.
+        at: (n,) costs at which to look.
+        share: of the runs; 0.5 gives the median attainment curve.
+
+    Returns:
+        (n,) greatest accuracy that at least that share of the runs has at each cost or less; 0 where they have none.
+
+    Reference: V. Grunert da Fonseca, C. M. Fonseca, A. O. Hall (EMO 2001), the empirical attainment function.
+    """
+    reached = np.zeros((len(accuracy), at.size))
+    for row, (own, price) in enumerate(zip(accuracy, cost, strict=True)):
+        inside: NDArray[np.bool_] = price[:, None] <= at
+        reached[row] = np.where(inside, own[:, None], 0.0).max(axis=0, initial=0.0)
+    needed = max(1, int(np.ceil(share * len(accuracy))))
+    return np.asarray(-np.sort(-reached, axis=0)[needed - 1])

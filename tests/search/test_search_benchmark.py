@@ -1,0 +1,102 @@
+"""The search benchmark: its landscapes, its judge against an independent one, and its tables."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catransformers.search.pareto import hypervolume as two_dimensional
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+landscapes = pytest.importorskip("landscapes")
+judge = pytest.importorskip("search_judge")
+report = pytest.importorskip("search_report")
+
+
+def random_fronts(rng, models):
+    counts = rng.integers(0, 5, models)
+    start = np.concatenate(([0], np.cumsum(counts)))
+    return start, rng.integers(0, 12, (start[-1], 2)) / 10
+
+
+def test_hypervolumes_agree_with_moocore():
+    """Ties, points beyond the reference, models without designs."""
+    moocore = pytest.importorskip("moocore")
+    rng, reference = np.random.default_rng(0), (1.0, 0.9)
+    for _ in range(40):
+        accuracy = rng.integers(1, 10, 25) / 10
+        start, costs = random_fronts(rng, accuracy.size)
+        owner = np.repeat(np.arange(accuracy.size), np.diff(start))
+        expected = moocore.hypervolume(np.column_stack([-accuracy[owner], costs]), ref=[0, *reference])
+        pairs = [(a, costs[s:e]) for a, s, e in zip(accuracy, start[:-1], start[1:], strict=True)]
+        assert judge.hypervolume(pairs, reference) == pytest.approx(expected)
+        assert judge.hypervolume_of_all(accuracy, start, *costs.T, reference) == pytest.approx(expected)
+        flat = judge.hypervolume([(a, c[:, :1]) for a, c in pairs], reference[:1])
+        assert flat == pytest.approx(two_dimensional(accuracy[owner], costs[:, 0], reference[0]))
+
+
+def test_smooth_landscape_follows_the_findings():
+    """Halving a dimension costs: vision more than text; embedding more than layers, these more than FFN and heads."""
+    found = landscapes.smooth()
+    full = found.space.base.dimensions()
+    assert found.accuracy[found.space.index(full)] == pytest.approx(landscapes.BASE_ACCURACY)
+    half = {n: found.accuracy[found.space.index(full | {n: found.space.values[n][0]})] for n in full}
+    for encoder in ("vision", "text"):
+        embed, layers, ffn, heads = (half[f"{encoder}.{n}"] for n in ("embed_dim", "layers", "ffn_dim", "heads"))
+        assert embed < layers < ffn < heads < landscapes.BASE_ACCURACY
+    for name in ("layers", "ffn_dim", "embed_dim", "heads"):
+        assert half[f"vision.{name}"] < half[f"text.{name}"]
+
+
+def test_rugged_landscape_has_many_local_optima_and_the_smooth_one_has_one():
+    def local_optima(found):
+        grid = found.accuracy.reshape(found.space.shape)
+        best = np.ones(grid.shape, dtype=bool)
+        for axis in range(grid.ndim):
+            rising = np.diff(grid, axis=axis) > 0
+            ahead, behind = [(0, 0)] * grid.ndim, [(0, 0)] * grid.ndim
+            ahead[axis], behind[axis] = (0, 1), (1, 0)
+            best &= ~np.pad(rising, ahead) & np.pad(rising, behind, constant_values=True)
+        return int(best.sum())
+
+    assert local_optima(landscapes.smooth()) == 1
+    assert local_optima(landscapes.rugged()) > 20
+
+
+def test_luck_depends_on_model_and_seed_alone():
+    found = landscapes.smooth()
+    assert found.observe(17, 3) == found.observe(17, 3)
+    seen = np.array([found.observe(17, seed) for seed in range(400)]) - found.accuracy[17]
+    assert seen.std() == pytest.approx(landscapes.NOISE, rel=0.15)
+    assert abs(seen.mean()) < 0.002
+
+
+def test_a_short_table_of_measured_accuracies_is_refused(tmp_path):
+    lines = landscapes.MEASURED.read_text().splitlines()[:51]
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(lines) + "\n")
+    with pytest.raises(landscapes.TooFewMeasuredError, match=r"50 measured.*measure_landscape\.py"):
+        landscapes.embedded(short)
+
+
+def test_the_table_counts_trials_to_match():
+    def run(strategy, shares):
+        trials = [{"as_run": s, "trained": s, "seconds": 1.0} for s in shares]
+        return {"landscape": "smooth", "mode": "carbon", "strategy": strategy, "trials": trials}
+
+    slow = [run("qnehvi", np.linspace(0.1, 0.92, 100))]
+    quick = [run("exact-hardware", np.minimum(np.arange(1, 101) * step, 1.0)) for step in (0.04, 0.05)]
+    lines = report.table(slow + quick).splitlines()
+    row = next(line for line in reversed(lines) if "exact-hardware" in line)
+    assert "| 21 (19 to 23) |" in row.replace(".0", "")  # 0.92 is reached at trial 23 and 19
+    assert next(line for line in lines if "qnehvi |" in line).count("92.0%") == 1
+
+
+def test_attainment_surfaces_of_two_runs():
+    """Two runs of one design each: the better one is the best surface, the worse one what all attain."""
+    pytest.importorskip("moocore")
+    runs = [{"trials": [{"accuracy": a, "costs": [[c]]}]} for a, c in ((0.5, 2.0), (0.4, 3.0))]
+    text = report.attainment(runs)
+    assert "| the best run | 0.5000 | 2 |" in text
+    assert "| all runs | 0.4000 | 3 |" in text
