@@ -22,7 +22,7 @@ demo: setup ## search the embedded study, offline, and write its report (minutes
 	$(BIN)/catransformers demo --out $(OUT)
 
 test: setup ## the test suite
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 test-slow: setup ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow --timeout 3000

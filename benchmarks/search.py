@@ -20,14 +20,15 @@ hardware side afterwards.
     .venv/bin/python benchmarks/search.py --attainment 'smooth/carbon/exact-hardware'    # needs moocore
 
 One file a run in `benchmarks/results/search/`, written after each trial: stop it whenever you like, the same command
-goes on where it was. A strategy is a pure function of what it was told, so that a run that was cut off comes out the
-same. Seconds a proposal are CPU seconds of one thread.
+goes on where it was (a run's shares are worked out at its end). A strategy is a pure function of what it was told, so
+that a run that was cut off comes out the same. Seconds a proposal are CPU seconds of one thread.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -42,11 +43,11 @@ from typing import Any
 import numpy as np
 import search_report as report
 from landscapes import LANDSCAPES, Landscape, TooFewMeasuredError
-from search_judge import Judge, hypervolume
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
+from catransformers.search.judge import Tried, best_possible, curve, curve_as_run
 from catransformers.search.problem import Limits, Objective, Objectives, Observation, SearchProblem
 from catransformers.search.space_cost import SpaceCost, space_cost
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy
@@ -105,7 +106,6 @@ class Setting:
     landscape: Landscape
     costs: SpaceCost
     problem: SearchProblem
-    judge: Judge
     optimum: float
 
 
@@ -121,21 +121,20 @@ def costs_of(name: str) -> tuple[Landscape, SpaceCost]:
 
 @lru_cache(maxsize=1)
 def setting(name: str, mode: str) -> Setting:
-    """The problem, its judge and the exact optimum, which is kept beside the results."""
+    """The problem and its exact optimum, which is kept beside the results."""
     landscape, costs = costs_of(name)
     limit = LATENCY_LIMIT[landscape.hardware] if mode in ("carbon", "energy") else None
     costs = replace(costs, objectives=Objectives(MODES[mode]), limits=Limits(latency=limit))
     problem = costs.problem()
     fronts = None if problem.fronts is None else problem.fronts.where(landscape.known)
     problem = replace(problem, cost=np.where(landscape.known, problem.cost, np.inf), fronts=fronts)
-    judge = Judge(landscape.accuracy, problem, costs)
     path = RESULTS / f"optimum-{name}-{mode}.json"
     fixed = {"version": VERSION, "reference": list(problem.reference), "models": int(landscape.known.sum())}
     kept = json.loads(path.read_text()) if path.exists() else {}
     if any(kept.get(key) != value for key, value in fixed.items()):
-        kept = fixed | {"optimum": judge.optimum()}
+        kept = fixed | {"optimum": best_possible(problem, np.nan_to_num(landscape.accuracy))}
         write(path, kept)
-    return Setting(landscape, costs, problem, judge, kept["optimum"])
+    return Setting(landscape, costs, problem, kept["optimum"])
 
 
 def chooser_of(job: Job, found: Setting) -> Strategy:
@@ -154,7 +153,7 @@ def run(job: Job, trials: int) -> str:
     torch.set_num_threads(1)
     found = setting(job.landscape, job.mode)
     kept = json.loads(job.path.read_text()) if job.path.exists() else {}
-    if kept.get("version") != VERSION or kept.get("optimum") != found.optimum:
+    if kept.get("version") != VERSION or not math.isclose(kept["optimum"], found.optimum, rel_tol=1e-9):
         kept = {"version": VERSION, **asdict(job), "optimum": found.optimum, "trials": []}
     chooser, done = chooser_of(job, found), kept["trials"]
     while len(done) < trials:
@@ -174,28 +173,32 @@ def run(job: Job, trials: int) -> str:
                 "origin": proposal.origin,
                 "observed": found.landscape.observe(proposal.index, job.seed),
                 "accuracy": float(found.landscape.accuracy[proposal.index]),
-                "costs": found.judge.as_run(proposal.index, proposal.accelerator).tolist(),
                 "seconds": round(seconds, 3),
             }
         )
-        done[-1] |= shares(found, done)
-        if proposal.accelerator is None and found.problem.fronts is not None:
-            del done[-1]["costs"]  # a whole front a trial: too long to keep
         write(job.path, kept)
+    add_shares(found, done)
+    write(job.path, kept)
     last = done[-1]
     spent = sum(trial["seconds"] for trial in done)
     return f"{job.name}: {len(done)} trials, as run {last['as_run']:.4f}, trained {last['trained']:.4f}, {spent:.0f} s"
 
 
-def shares(found: Setting, done: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of the optimum's hypervolume after these trials, judged both ways."""
-    judge = found.judge
-    as_run = [(trial["accuracy"], judge.as_run(trial["model"], trial["accelerator"])) for trial in done]
-    trained = [(trial["accuracy"], judge.trained(trial["model"])) for trial in done]
-    return {
-        "as_run": hypervolume(as_run, found.problem.reference) / found.optimum,
-        "trained": hypervolume(trained, found.problem.reference) / found.optimum,
-    }
+def add_shares(found: Setting, done: list[dict[str, Any]]) -> None:
+    """Add to each trial the share of the optimum's hypervolume that was reached with it, judged both ways."""
+    trials = [Tried(trial["model"], trial["accuracy"], trial["accelerator"]) for trial in done]
+    trained = curve(found.problem, trials)
+    chose = any(trial.accelerator is not None for trial in trials)
+    as_run = curve_as_run(found.costs, trials) if chose else trained
+    for trial, one, other in zip(done, as_run, trained, strict=True):
+        trial["as_run"], trial["trained"] = round(one / found.optimum, 6), round(other / found.optimum, 6)
+        row = trial["accelerator"]
+        if row is not None or found.problem.fronts is None:  # a whole front a trial would be too long to keep
+            designs = found.costs.designs(trial["model"])
+            rows = [found.costs.accelerator[trial["model"]] if row is None else row]
+            trial["costs"] = designs.points(np.array(rows), found.problem.objectives.minimise).tolist()
+            if not designs.within[rows].all():
+                trial["costs"] = []
 
 
 def write(path: Path, data: dict[str, Any]) -> None:
@@ -233,7 +236,8 @@ def kept_runs(patterns: list[str]) -> list[dict[str, Any]]:
     """The results that are there, of runs with such names."""
     chosen = named(patterns)
     found = [json.loads(job.path.read_text()) for job in chosen if job.path.exists()]
-    return [kept for kept in found if kept["version"] == VERSION and kept["trials"]]
+    judged = [kept | {"trials": [trial for trial in kept["trials"] if "trained" in trial]} for kept in found]
+    return [kept for kept in judged if kept["version"] == VERSION and kept["trials"]]
 
 
 def run_all(chosen: list[Job], trials: int, workers: int) -> None:

@@ -266,6 +266,7 @@ def test_a_mode_or_quantities_say_what_is_minimised():
     assert objectives('mode = "all"')[0].max_latency_ms is None
     found, problems = objectives('minimise = ["tcdp", "water"]\ncarbon_quantile = "p95"\nmax_tops = 4.0')
     assert (found.mode, found.quantities, problems) == (None, ("tcdp", "water"), [])
-    for wrong in ('minimise = []', 'minimise = ["area", "area"]', 'minimise = ["area", "energy", "water"]',
+    assert objectives('minimise = ["area", "energy", "water"]')[0].quantities == ("area", "energy", "water")
+    for wrong in ('minimise = []', 'minimise = ["area", "area"]', 'minimise = ["area", "energy", "area"]',
                   'mode = "all"\nminimise = ["area"]', 'minimise = ["time"]', "min_accuracy = 1.5"):  # fmt: skip
         assert len(objectives(wrong)[1]) == 1, wrong

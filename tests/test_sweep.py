@@ -14,8 +14,9 @@ from catransformers import design
 from catransformers import sweep as module
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.hardware.accelerator import AcceleratorTable
-from catransformers.sweep import OBJECTIVES, Sweep, SweepInputs, sweep
+from catransformers.sweep import OBJECTIVES, USUAL, Sweep, SweepInputs, sweep
 from catransformers.sweep_limits import SweepLimits, infeasible
+from catransformers.sweep_quantities import Quantities
 
 #: 96 accelerators, some of which hold the embedded model.
 VALUES = {"cores": [1, 2], "pe_x": [8, 32], "pe_y": [4, 16], "local_kib": [4], "local_bandwidth": [16, 64]}
@@ -66,7 +67,7 @@ def test_every_design_is_the_estimate_of_its_accelerator(whole: Sweep) -> None:
 
 
 def test_the_best_are_on_the_front_and_the_knee_is_between(whole: Sweep) -> None:
-    assert set(whole.best) == set(OBJECTIVES)
+    assert set(whole.best) == set(USUAL)
     for name, row in whole.best.items():
         assert row in whole.front
         assert whole.quantity(name)[row] == whole.quantity(name).min()
@@ -94,7 +95,7 @@ def test_equal_designs_are_kept_once(whole: Sweep) -> None:
 def test_the_order_of_the_accelerators_does_not_matter(whole: Sweep) -> None:
     backwards = AcceleratorTable.of(reversed(list(whole.table)))
     again = sweep("embedded", backwards, scenario="always-on")
-    for name in OBJECTIVES:
+    for name in USUAL:
         assert again.quantity(name)[again.front].tolist() == whole.quantity(name)[whole.front].tolist()
 
 
@@ -111,8 +112,8 @@ def test_limits_cut_the_space_before_the_front(whole: Sweep) -> None:
     inside = np.all([whole.quantity(name) <= bound for name, bound in middle.items()], axis=0)
     assert 0 < inside.sum() < len(whole.table)
     assert limited.within.tolist() == inside.tolist()
-    columns = np.stack([limited.quantity(name)[inside] for name in OBJECTIVES])
-    assert {tuple(limited.quantity(n)[row] for n in OBJECTIVES) for row in limited.front} == brute_force(columns)
+    columns = np.stack([limited.quantity(name)[inside] for name in USUAL])
+    assert {tuple(limited.quantity(n)[row] for n in USUAL) for row in limited.front} == brute_force(columns)
 
 
 def test_a_limit_at_a_designs_own_value_keeps_it(whole: Sweep) -> None:
@@ -219,6 +220,30 @@ def test_voltages_are_designs_of_their_own() -> None:
     assert frugal["accelerator"]["voltage_v"] == 0.6
 
 
+def test_carbon_water_and_their_product_are_those_of_the_footprints(whole: Sweep) -> None:
+    high = swept(carbon_quantile="p95", objectives=["carbon", "latency"], limits={"max_latency_ms": 20})
+    rows = np.arange(len(whole.table))
+    assert np.array_equal(high.quantity("carbon"), whole.ranges_kg(rows)[2])
+    assert (high.quantity("carbon") > whole.quantity("carbon")).all()
+    assert np.array_equal(high.quantity("tcdp"), high.quantity("carbon") * whole.quantity("latency"))
+    columns = np.stack([high.quantity(name)[high.within] for name in ("carbon", "latency")])
+    assert {tuple(high.quantity(n)[row] for n in ("carbon", "latency")) for row in high.front} == brute_force(columns)
+    wet = swept(scenario={"base": "always-on", "use_region": "FR", "fab_region": "TW"}, objectives=["water", "tcdp"])
+    most = float(np.median(wet.quantity("water")))
+    dry = swept(
+        scenario={"base": "always-on", "use_region": "FR", "fab_region": "TW"}, objectives=["latency"],
+        limits={"max_water_l": most},
+    )  # fmt: skip
+    assert (dry.within == (wet.quantity("water") <= most * (1 + 1e-9))).all()
+    assert all(row["water_l"] <= most * (1 + 1e-9) for row in dry.to_dict()["front"])
+    assert "water_l" not in whole.to_dict()["front"][0]
+
+
+def test_water_where_no_factor_is_known_is_told_before_anything_is_costed() -> None:
+    with pytest.raises(InputError, match="no sourced water factor is known"):
+        SweepInputs.read("embedded", "micro", scenario={"base": "always-on", "use_region": 100}, objectives=["water"])
+
+
 def test_ranks_lose_no_difference_to_rounding(whole: Sweep) -> None:
     """Areas of 1e-7 m² and carbon of 1e6 kg: a sum of logarithms would call them equal."""
     found = replace(
@@ -229,5 +254,5 @@ def test_ranks_lose_no_difference_to_rounding(whole: Sweep) -> None:
         latency_s=np.ones(3),
         energy_j=np.ones(3),
     )
-    front = module._front(found, np.ones(3, dtype=np.bool_), ("carbon", "area"))
+    front = module._front(Quantities(found), np.ones(3, dtype=np.bool_), ("carbon", "area"))
     assert front.tolist() == [0]

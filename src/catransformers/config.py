@@ -33,6 +33,8 @@ MODES: Mapping[str, tuple[Quantity, ...]] = MappingProxyType(
     }
 )
 ImportanceMethod = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
+#: The sections that have no say where nothing is trained.
+TRAINING = ("accuracy", "search", "execution")
 START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
 MAX_START_HOURS = 24 * 30
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
@@ -110,7 +112,7 @@ class HardwareSection(_Section):
 class ObjectivesSection(_Section):
     """What to minimise beside maximising accuracy, and the limits no design may break.
 
-    A `mode` says it by name, `minimise` by one or two quantities; the default is the mode `carbon`.
+    A `mode` says it by name, `minimise` by one quantity or several; the default is the mode `carbon`.
     """
 
     mode: Mode | None = None
@@ -146,9 +148,9 @@ class ObjectivesSection(_Section):
 
     @field_validator("minimise")
     @classmethod
-    def _one_or_two(cls, value: tuple[Quantity, ...] | None) -> tuple[Quantity, ...] | None:
-        if value is not None and (not 1 <= len(value) <= 2 or len(set(value)) != len(value)):
-            raise ValueError("is not one quantity, or two different ones")
+    def _different(cls, value: tuple[Quantity, ...] | None) -> tuple[Quantity, ...] | None:
+        if value is not None and (not value or len(set(value)) != len(value)):
+            raise ValueError("is not one quantity, or several different ones")
         return value
 
     @field_validator("minimise")
@@ -160,7 +162,7 @@ class ObjectivesSection(_Section):
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
-        """What is minimised: one quantity or two."""
+        """What is minimised: one quantity or more."""
         return self.minimise if self.minimise is not None else MODES[self.mode or "carbon"]
 
 
@@ -190,6 +192,15 @@ class SearchSection(_Section):
     strategy: str = "exact-hardware"
     trials: int = Field(default=40, ge=1)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    warm_start: tuple[str, ...] | None = None
+
+    @field_validator("warm_start", mode="before")
+    @classmethod
+    def _several(cls, value: Any) -> Any:
+        folders = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        if isinstance(folders, tuple) and not all(isinstance(f, str) and f and "\0" not in f for f in folders):
+            raise ValueError("is not the folder of a study, or a list of such folders")
+        return folders
 
 
 class ExecutionSection(_Section):
@@ -252,9 +263,26 @@ class StudyConfig(_Section):
         "execution.intensity_source",
     )
 
+    @property
+    def trains_nothing(self) -> bool:
+        """Whether the model is fixed and only its accelerator is chosen: mode `hardware`."""
+        return self.objectives.mode == "hardware"
+
+    def without_training(self) -> StudyConfig:
+        """The same with all that says how models are pruned, trained and chosen at its default."""
+        defaults = {name: StudyConfig.model_fields[name].get_default() for name in TRAINING}
+        model = self.model.model_copy(update={"space": {}, "importance": ImportanceSection()})
+        return self.model_copy(update={**defaults, "model": model})
+
     def to_toml(self) -> str:
-        """The resolved study as TOML: every default written out; `parse` reads it back to an equal config."""
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+        """The resolved study as TOML: every default written out; `parse` reads it back to an equal config.
+
+        Of a study that trains nothing the sections that have no say are left out.
+        """
+        unused: dict[str, Any] = {"model": {"space", "importance"}, **dict.fromkeys(TRAINING, True)}
+        if not self.trains_nothing:
+            unused = {}
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=unused))
 
 
 def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
@@ -281,32 +309,34 @@ def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
         return str((folder / Path(value).expanduser()).resolve())
 
     model, hardware, accuracy, execution = config.model, config.hardware, config.accuracy, config.execution
-    return config.model_copy(
-        update={
-            "model": model.model_copy(
-                update={
-                    # "embedded" and the like stay names even beside a folder that is called so
-                    "base": anchor(model.base) if "/" in model.base or model.base.startswith(".") else model.base,
-                    "pretrained": anchor(model.pretrained),
-                }
-            ),
-            "hardware": hardware.model_copy(
-                update={
-                    "technology": anchor(hardware.technology, always=True)
-                    if hardware.technology.endswith(".toml")
-                    else hardware.technology
-                }
-            ),
-            "accuracy": accuracy.model_copy(
-                update={
-                    name: anchor(getattr(accuracy, name), always=True) for name in ("data", "class_names", "templates")
-                }
-            ),
-            "execution": execution.model_copy(
-                update={"intensity_profile": anchor(execution.intensity_profile, always=True)}
-            ),
-        }
-    )
+    others = config.search.warm_start
+    anchored = {
+        "model": model.model_copy(
+            update={
+                # "embedded" and the like stay names even beside a folder that is called so
+                "base": anchor(model.base) if "/" in model.base or model.base.startswith(".") else model.base,
+                "pretrained": anchor(model.pretrained),
+            }
+        ),
+        "hardware": hardware.model_copy(
+            update={
+                "technology": anchor(hardware.technology, always=True)
+                if hardware.technology.endswith(".toml")
+                else hardware.technology
+            }
+        ),
+        "accuracy": accuracy.model_copy(
+            update={name: anchor(getattr(accuracy, name), always=True) for name in ("data", "class_names", "templates")}
+        ),
+        "search": config.search.model_copy(
+            update={"warm_start": others and tuple(anchor(other, always=True) for other in others)}
+        ),
+        "execution": execution.model_copy(
+            update={"intensity_profile": anchor(execution.intensity_profile, always=True)}
+        ),
+    }
+    given = config.model_fields_set  # a section that the file leaves out has no path, and stays known as left out
+    return config.model_copy(update={name: section for name, section in anchored.items() if name in given})
 
 
 def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:

@@ -67,7 +67,9 @@ class InfeasibleError(CatransformersError):
         self.statement, self.demand, self.bound, self.unit = statement, demand, bound, unit
         self.gap = demand - bound
         self.levers = tuple(levers)
-        text = f"{statement}: the best possible is {demand:.6g} {unit}, the limit is {bound:.6g} {unit}"
+        #: What cannot be kept and by how much, without what would help.
+        self.shortfall = f"{statement}: the best possible is {demand:.6g} {unit}, the limit is {bound:.6g} {unit}"
+        text = self.shortfall
         if self.levers:
             text += "; what would help: " + "; ".join(self.levers)
         super().__init__(text)

@@ -14,21 +14,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from catransformers.carbon.footprint import footprint_range
+from catransformers.carbon.impacts import unknown_factors
 from catransformers.carbon.scenario import Scenario
 from catransformers.design import DesignTable, check_node, evaluate, read_scenario
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.hardware.accelerator import ATTRIBUTES, AcceleratorTable
-from catransformers.hardware.front import undominated
+from catransformers.hardware.front import knee, undominated
 from catransformers.hardware.spaces import space as named_space
 from catransformers.hardware.technology import Technology
 from catransformers.hardware.technology import technology as named_technology
 from catransformers.sweep_limits import TOLERANCE, SweepLimits, infeasible
+from catransformers.sweep_quantities import OBJECTIVES, USUAL, CarbonQuantile, Quantities
 from catransformers.units import MM2_PER_M2
 from catransformers.workloads.families import parameters, workload
 from catransformers.workloads.operators import Workload
@@ -41,8 +43,10 @@ BoolArray = npt.NDArray[np.bool_]
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: What a front may minimise, in the order that breaks ties.
-OBJECTIVES = ("carbon", "latency", "energy", "area")
+#: Quantities that a design lists if they are minimised or limited, and their keys.
+UNUSUAL: Mapping[str, str] = {"tcdp": "tcdp_kg_s", "water": "water_l"}
+
+__all__ = ["OBJECTIVES", "USUAL", "Sweep", "SweepInputs", "sweep"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +64,8 @@ class Sweep:
         limits: what no member of it exceeds.
         within: (A,) whether an accelerator keeps all limits.
         front: rows of the undominated accelerators, by rising carbon.
+        carbon_quantile: of `carbon` as objective and limit; see `Quantities`.
+        quantities: what each accelerator costs, by quantity.
     """
 
     model: ModelSpec
@@ -74,14 +80,21 @@ class Sweep:
     limits: SweepLimits
     within: BoolArray
     front: IntArray
+    carbon_quantile: CarbonQuantile
+    quantities: Quantities
 
     def quantity(self, name: str) -> FloatArray:
-        """(A,) `carbon`, `latency`, `energy`, `area`, `power` or `tops`, SI."""
-        return _quantity(self.designs, name)
+        """(A,) one of `OBJECTIVES`, `power` or `tops`, SI (water: litres)."""
+        return self.quantities[name]
 
     def front_in(self, objectives: Sequence[str]) -> IntArray:
         """Rows of the designs within the limits that none beats in some other objectives, by rising carbon."""
-        return _front(self.designs, self.within, read_objectives(objectives))
+        return _front(self.quantities, self.within, read_objectives(objectives))
+
+    @property
+    def looked_at(self) -> tuple[str, ...]:
+        """The quantities that are minimised or limited, in the order of `OBJECTIVES`."""
+        return tuple(name for name in OBJECTIVES if name in (*self.objectives, *self.limits.given()))
 
     @cached_property
     def best(self) -> dict[str, int]:
@@ -95,13 +108,7 @@ class Sweep:
     @cached_property
     def knee(self) -> int:
         """The row of the front's member that comes nearest to the best of every objective at once."""
-        distance = np.zeros(len(self.front))
-        for name in self.objectives:
-            values = np.log(np.maximum(self.quantity(name)[self.front], np.finfo(np.float64).tiny))
-            extent = float(np.ptp(values))
-            if extent > 0:
-                distance += ((values - values.min()) / extent) ** 2
-        return int(self.front[int(distance.argmin())])
+        return int(self.front[knee([self.quantity(name)[self.front] for name in self.objectives])])
 
     def ranges_kg(self, rows: Sequence[int] | IntArray) -> FloatArray:
         """(3, rows): the 5th, 50th and 95th percentile of the total carbon over the uncertainty of its factors."""
@@ -124,6 +131,7 @@ class Sweep:
             "embodied_kg": own.embodied_kg,
             "operational_kg": own.operational_kg,
             "total_kg": own.total_kg,
+            **{key: self.quantity(name) for name, key in UNUSUAL.items() if name in self.looked_at},
         }
         low, middle, high = self.ranges_kg(chosen)
         return [
@@ -161,6 +169,7 @@ class Sweep:
             "within_limits": int(self.within.sum()),
             "limits": self.limits.to_dict(),
             "objectives": list(self.objectives),
+            "carbon_quantile": self.carbon_quantile,
             "best": dict(zip(self.best, best, strict=True)),
             "knee": self.rows([self.knee])[0],
             "front": self.rows(self.front),
@@ -175,7 +184,7 @@ class SweepInputs:
         model: the model spec.
         space: name of the space.
         table: its accelerators.
-        technology, scenario, objectives, limits: as of `Sweep`.
+        technology, scenario, objectives, limits, carbon_quantile: as of `Sweep`.
         work: one inference, at its precision.
     """
 
@@ -187,6 +196,7 @@ class SweepInputs:
     objectives: tuple[str, ...]
     limits: SweepLimits
     work: Workload
+    carbon_quantile: CarbonQuantile = "p50"
 
     @classmethod
     def read(
@@ -197,8 +207,9 @@ class SweepInputs:
         values: Mapping[str, Sequence[float]] | None = None,
         technology: str | Technology = "default-22nm",
         scenario: str | Scenario | Mapping[str, object] = "default",
-        objectives: Sequence[str] = OBJECTIVES,
+        objectives: Sequence[str] = USUAL,
         limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),  # noqa: B008 - frozen
+        carbon_quantile: str = "p50",
         weight_bits: int = 8,
         activation_bits: int = 8,
     ) -> SweepInputs:
@@ -221,6 +232,7 @@ class SweepInputs:
         situation = scenario if isinstance(scenario, Scenario) else read(read_scenario, scenario)
         wanted = read(read_objectives, objectives)
         bounds = limits if isinstance(limits, SweepLimits) else read(SweepLimits.read, limits)
+        quantile = read(read_quantile, carbon_quantile)
         table = read(_table, space, values, tech)
         work = None
         if spec is not None:
@@ -228,9 +240,12 @@ class SweepInputs:
             work = read(workload(spec, texts).with_bits, weight_bits, activation_bits)
         if tech is not None and situation is not None:
             read(check_node, tech, situation)
-        if problems or not (spec and tech and situation and wanted and bounds and table and work):
+        if situation is not None and "water" in (*(wanted or ()), *(bounds.given() if bounds else ())):
+            problems += unknown_factors("water", situation)
+        if problems or not (spec and tech and situation and wanted and bounds and table and work and quantile):
             raise InputError(problems)
-        return cls(spec, space if isinstance(space, str) else "given", table, tech, situation, wanted, bounds, work)
+        name = space if isinstance(space, str) else "given"
+        return cls(spec, name, table, tech, situation, wanted, bounds, work, quantile)
 
     def run(self, cache_dir: str | None = None) -> Sweep:
         """Cost every accelerator, apply the limits, find the front.
@@ -240,7 +255,8 @@ class SweepInputs:
             InfeasibleError: if no accelerator keeps all limits.
         """
         found = evaluate(self.work, self.table, self.technology, self.scenario, cache_dir=cache_dir)
-        limited = {name: (_quantity(found, name), bound) for name, bound in self.limits.given().items()}
+        quantities = Quantities(found, self.carbon_quantile)
+        limited = {name: (quantities[name], bound) for name, bound in self.limits.given().items()}
         within = np.ones(len(self.table), dtype=np.bool_)
         for quantity, bound in limited.values():
             within &= quantity <= bound * TOLERANCE
@@ -258,7 +274,9 @@ class SweepInputs:
             objectives=self.objectives,
             limits=self.limits,
             within=within,
-            front=_front(found, within, self.objectives),
+            front=_front(quantities, within, self.objectives),
+            carbon_quantile=self.carbon_quantile,
+            quantities=quantities,
         )
 
 
@@ -269,8 +287,9 @@ def sweep(
     values: Mapping[str, Sequence[float]] | None = None,
     technology: str | Technology = "default-22nm",
     scenario: str | Scenario | Mapping[str, object] = "default",
-    objectives: Sequence[str] = OBJECTIVES,
+    objectives: Sequence[str] = USUAL,
     limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),  # noqa: B008 - frozen
+    carbon_quantile: str = "p50",
     weight_bits: int = 8,
     activation_bits: int = 8,
     cache_dir: str | None = None,
@@ -285,6 +304,7 @@ def sweep(
         scenario: a scenario, its name, the path of a TOML file, or keys that change a named one.
         objectives: what the front minimises: some of `OBJECTIVES`.
         limits: what no design may exceed, or a mapping by name and unit: `{"max_latency_ms": 50}`.
+        carbon_quantile: `p50`, or `p95` for the 95th percentile of carbon's range as objective and limit.
         weight_bits, activation_bits: precision of every operator, 2 to 32.
         cache_dir: folder of a cache of operators' costs; None for none.
 
@@ -303,6 +323,7 @@ def sweep(
         scenario=scenario,
         objectives=objectives,
         limits=limits,
+        carbon_quantile=carbon_quantile,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
     )
@@ -328,6 +349,17 @@ def read_objectives(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in OBJECTIVES if name in names)
 
 
+def read_quantile(name: str) -> CarbonQuantile:
+    """`p50` or `p95`.
+
+    Raises:
+        InputError: for another name.
+    """
+    if name not in get_args(CarbonQuantile):
+        raise InputError(unknown_name("carbon_quantile", "quantile", name, get_args(CarbonQuantile)))
+    return cast(CarbonQuantile, name)
+
+
 def _table(
     space: str | AcceleratorTable, values: Mapping[str, Sequence[float]] | None, tech: Technology | None
 ) -> AcceleratorTable:
@@ -345,30 +377,15 @@ def _table(
     return table
 
 
-def _quantity(found: DesignTable, name: str) -> FloatArray:
-    column: FloatArray = getattr(
-        found,
-        {
-            "carbon": "total_kg",
-            "latency": "latency_s",
-            "energy": "energy_j",
-            "area": "area_m2",
-            "power": "power_w",
-            "tops": "tops",
-        }[name],
-    )
-    return column
-
-
-def _front(found: DesignTable, within: BoolArray, objectives: tuple[str, ...]) -> IntArray:
+def _front(found: Quantities, within: BoolArray, objectives: tuple[str, ...]) -> IntArray:
     """Rows of the undominated designs within the limits, by rising carbon, then the other quantities.
 
     Dominance depends on order alone, so that ranks stand for the costs: whatever their units and sizes, no difference
     between two of them is lost to rounding.
     """
     rows = np.flatnonzero(within)
-    costs = np.stack([_quantity(found, name)[rows] for name in objectives])
+    costs = np.stack([found[name][rows] for name in objectives])
     ranks = np.stack([np.unique(row, return_inverse=True)[1] for row in costs]).astype(np.float64)
     members = rows[undominated(np.zeros(len(rows), dtype=np.int64), ranks)]
-    keys = [members, *(_quantity(found, name)[members] for name in reversed(OBJECTIVES))]
+    keys = [members, *(found[name][members] for name in reversed(USUAL))]
     return np.asarray(members[np.lexsort(keys)], dtype=np.int64)

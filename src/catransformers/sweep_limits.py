@@ -22,6 +22,8 @@ READABLE: Mapping[str, tuple[str, str, float]] = {
     "power": ("max_power_w", "W", 1.0),
     "tops": ("max_tops", "TOPS", 1.0),
     "carbon": ("max_carbon_kg", "kgCO2e", 1.0),
+    "tcdp": ("max_tcdp_kg_s", "kgCO2e s", 1.0),
+    "water": ("max_water_l", "L", 1.0),
 }
 
 #: A value this little above a limit keeps it: 20 TOPS may be 20.000000000000004 in floating point.
@@ -39,6 +41,8 @@ class SweepLimits:
         power: mean power while an inference runs, W.
         tops: peak throughput, tera-operations a second.
         carbon: of making and using one device, kgCO2e.
+        tcdp: carbon × latency, kgCO2e s.
+        water: of the electricity that makes and runs one device, L.
 
     Raises:
         InputError: for every limit that is no finite number above 0.
@@ -50,6 +54,8 @@ class SweepLimits:
     power: float | None = None
     tops: float | None = None
     carbon: float | None = None
+    tcdp: float | None = None
+    water: float | None = None
 
     def __post_init__(self) -> None:
         problems = [

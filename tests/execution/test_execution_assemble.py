@@ -154,11 +154,12 @@ def test_the_cache_can_be_moved_and_switched_off(tmp_path, monkeypatch):
     assert cache_folder("costs") is not None
 
 
-def test_the_mode_hardware_points_to_the_command_that_needs_no_training():
-    config, problems = parse('name = "x"\n[objectives]\nmode = "hardware"\n', "x.toml")
-    assert not problems
-    (found,) = [problem for problem in check(config) if problem.where == "objectives.mode"]
-    assert "catransformers sweep" in found.hint
+def test_the_mode_hardware_needs_no_task_and_no_data():
+    text = 'name = "x"\n[objectives]\nmode = "{}"\n[accuracy]\ntask = "retrieval"\ndata = "none.csv"\n'
+    for mode, wrong in (("hardware", False), ("carbon", True)):
+        config, problems = parse(text.format(mode), "x.toml")
+        assert not problems
+        assert bool(check(config)) == wrong
 
 
 def test_what_is_minimised_reaches_the_costs():

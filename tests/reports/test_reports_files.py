@@ -179,7 +179,7 @@ def test_status_in_words_and_as_json(study: StudyDirectory, capsys: pytest.Captu
     code, out, _ = run(capsys, "status", str(study.root), "--json")
     data = json.loads(out)
     assert code == 0
-    assert data["trials"] == {"planned": 5, "complete": 4, "failed": 1, "left": 0}
+    assert data["trials"] == {"planned": 5, "complete": 4, "failed": 1, "not_trained": 0, "left": 0}
     assert data["finished"] is True
     assert data["front"][0]["accuracy"]["test"]["value"] == 0.55
     assert data["scenario"]["name"] == "always-on"

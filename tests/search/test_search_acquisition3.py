@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
-from catransformers.search import acquisition3
-from catransformers.search.acquisition3 import Columns, expected_improvement, most_promising
+from catransformers.search import acquisition3, column_bounds
+from catransformers.search.acquisition3 import expected_improvement, most_promising, new_areas
+from catransformers.search.column_bounds import Bound, Columns
 from catransformers.search.hardware_fronts import HardwareFronts
 from catransformers.search.regions import Region, front2, layers
 
@@ -75,7 +76,7 @@ def test_the_new_area_at_each_level_is_that_of_its_definition(seed):
     rng = np.random.default_rng(seed)
     fronts = random_fronts(rng, 8)
     _, _, known = random_known(rng, fronts, 4)
-    found = acquisition3._new_areas(np.arange(8), fronts, known)
+    found = new_areas(np.arange(8), fronts, known)
     for model in range(8):
         own = Region.of(*fronts.of(model)[:2], REFERENCE)
         for k, region in enumerate((Region.of([], [], REFERENCE), *known.regions)):
@@ -114,9 +115,11 @@ def test_the_bounds_hold_and_the_most_promising_is_the_best_of_all(seed):
     models = np.arange(n)
     chance = rng.uniform(0.3, 1, n) if rng.random() < 0.5 else None
     every = expected_improvement(mean, deviation, models, fronts, known)
-    for part, slices in ((columns, acquisition3.MANY), (columns.coarse, acquisition3.FEW)):
-        bound = acquisition3._Bound.of(known, part, slices).gains(mean, deviation, models)
-        assert np.all(every <= bound * (1 + 1e-3) + 1e-9)
+    areas = new_areas(models, fronts, known)
+    assert np.all(np.diff(areas, axis=1) <= 1e-9)  # what bounds one level bounds those below
+    for part in (columns, columns.coarse):
+        bound = Bound.of(known, part)
+        assert np.all(areas <= bound.areas(models) * (1 + 1e-3) + 1e-9)
     every = every if chance is None else every * chance
     position, gain = most_promising(mean, deviation, models, fronts, columns, known, chance)
     assert gain == pytest.approx(every.max(), rel=1e-4)
@@ -129,7 +132,8 @@ def test_batches_do_not_matter(monkeypatch):
     _, _, known = random_known(rng, fronts, 6)
     mean, deviation, models = rng.normal(size=300), rng.uniform(0.1, 0.5, 300), np.arange(300)
     whole = most_promising(mean, deviation, models, fronts, Columns.of(fronts, REFERENCE), known)
-    for name, value in (("BATCH", 7), ("EXACT", 3), ("ROWS", 64), ("POINTS", 1)):
+    monkeypatch.setattr(column_bounds, "POINTS", 1)
+    for name, value in (("BATCH", 7), ("EXACT", 3), ("ROWS", 64), ("PART", 2)):
         monkeypatch.setattr(acquisition3, name, value)
     again = most_promising(mean, deviation, models, fronts, Columns.of(fronts, REFERENCE), known)
     assert again[0] == whole[0]

@@ -6,34 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catransformers.search.pareto import hypervolume as two_dimensional
-
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 landscapes = pytest.importorskip("landscapes")
-judge = pytest.importorskip("search_judge")
 report = pytest.importorskip("search_report")
-
-
-def random_fronts(rng, models):
-    counts = rng.integers(0, 5, models)
-    start = np.concatenate(([0], np.cumsum(counts)))
-    return start, rng.integers(0, 12, (start[-1], 2)) / 10
-
-
-def test_hypervolumes_agree_with_moocore():
-    """Ties, points beyond the reference, models without designs."""
-    moocore = pytest.importorskip("moocore")
-    rng, reference = np.random.default_rng(0), (1.0, 0.9)
-    for _ in range(40):
-        accuracy = rng.integers(1, 10, 25) / 10
-        start, costs = random_fronts(rng, accuracy.size)
-        owner = np.repeat(np.arange(accuracy.size), np.diff(start))
-        expected = moocore.hypervolume(np.column_stack([-accuracy[owner], costs]), ref=[0, *reference])
-        pairs = [(a, costs[s:e]) for a, s, e in zip(accuracy, start[:-1], start[1:], strict=True)]
-        assert judge.hypervolume(pairs, reference) == pytest.approx(expected)
-        assert judge.hypervolume_of_all(accuracy, start, *costs.T, reference) == pytest.approx(expected)
-        flat = judge.hypervolume([(a, c[:, :1]) for a, c in pairs], reference[:1])
-        assert flat == pytest.approx(two_dimensional(accuracy[owner], costs[:, 0], reference[0]))
 
 
 def test_smooth_landscape_follows_the_findings():

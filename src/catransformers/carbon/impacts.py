@@ -23,7 +23,7 @@ from catransformers.carbon import factors as terms
 from catransformers.carbon.grid import GridIntensity
 from catransformers.carbon.ranges import Range
 from catransformers.carbon.scenario import Scenario
-from catransformers.errors import InputError, unknown_name
+from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.facts import facts
 from catransformers.units import J_PER_KWH
 
@@ -163,6 +163,16 @@ def impact_footprint(
         low = np.asarray(fab_energy * fab_factor.per_kwh.low + drawn * use_factor.per_kwh.low + site)
         high = np.asarray(fab_energy * fab_factor.per_kwh.high + drawn * use_factor.per_kwh.high + site)
     return ImpactFootprint(IMPACTS[name], fab, use, np.asarray(site), low, high, (use_factor, fab_factor))
+
+
+def unknown_factors(name: str, scenario: Scenario) -> list[Problem]:
+    """The scenario's grids of which a sourced factor of an impact is not known."""
+    sides = (("use", scenario.use), ("fab", scenario.fab))
+    return [
+        Problem(f"scenario.{side}_region", f"no sourced {name} factor is known for {grid.code}", hint="another region")
+        for side, grid in sides
+        if impact_factor(name, grid) is None
+    ]
 
 
 def other_impacts(area_m2: float | Floats, energy_j: float | Floats, scenario: Scenario) -> dict[str, ImpactFootprint]:

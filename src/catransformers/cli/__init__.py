@@ -20,6 +20,7 @@ VERBS = {
     "estimate": "Latency, energy, area and carbon of one model on one accelerator.",
     "sweep": "One model on every accelerator of a space: the exact front of carbon, latency, energy, area.",
     "status": "What a study knows so far: trials, front, time left.",
+    "analyse": "A study asked again: fronts under limits, designs of equal accuracy, shares, what is pruned.",
     "report": "Write a study's report: one HTML file, CSV and JSON of the front, checkpoints.",
     "train": "The final training of a trial's model, with its base as teacher; several GPUs, exact resume.",
     "evaluate": "A model on data sets: clip-benchmark's where they are present, or its study's task.",

@@ -36,6 +36,7 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo --scenario paper
     """
     from catransformers import design  # noqa: PLC0415
+    from catransformers.cli.hardware_study import report_hardware  # noqa: PLC0415
     from catransformers.cli.inputs import Collector  # noqa: PLC0415
     from catransformers.reports.derive import read_results  # noqa: PLC0415
     from catransformers.reports.rescenario import write_report_under  # noqa: PLC0415
@@ -44,6 +45,8 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
 
     collect = Collector()
     situation = None if scenario is None else collect(design.read_scenario, scenario)
+    if not collect.problems and report_hardware(study, situation, out, as_json=as_json):
+        return
     results = collect(read_results, study)
     collect.finish()
     assert results is not None  # noqa: S101 - finish() has raised otherwise

@@ -33,7 +33,8 @@ def search(study: Path, out: Path | None, trials: int | None, workers: int | Non
     any moment, the same command goes on where it was: no finished trial is lost, and the end is the same.
 
     The study's folder then holds the resolved study.toml, the store study.db, a folder per trial with its checkpoint,
-    and report/ (see `catransformers report`).
+    and report/ (see `catransformers report`). In mode hardware the model is fixed: its exact front over all
+    accelerators is there in seconds, without training, and report/ holds it.
     """
     from catransformers.config import read  # noqa: PLC0415
 
@@ -66,6 +67,11 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
 
     if problems:
         raise InputError([*problems, *check(config, where)])
+    if config.trains_nothing:
+        from catransformers.cli.hardware_study import search_hardware  # noqa: PLC0415
+
+        search_hardware(where, config, out)
+        return
     from catransformers.cli.report import show_report  # noqa: PLC0415
     from catransformers.execution.loop import run_study  # noqa: PLC0415
     from catransformers.reports.write import write_report  # noqa: PLC0415
@@ -74,6 +80,26 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
     with _Watcher() as watcher:
         results = run_study(config, folder, where=where, listen=watcher)
     show_report(write_report(results, None))
+
+
+def _space(event: events.StudyOpened) -> str:
+    """What is searched, and what is known of it before any training."""
+    accelerators = f"{event.accelerators:,} accelerators"
+    if event.feasible_models is None:
+        return (
+            f"{event.models:,} models, too many to look at each (how many keep the limits is not known) × "
+            f"{accelerators}; every model that is tried is costed exactly"
+        )
+    return f"{event.models:,} models ({event.feasible_models:,} within the limits) × {accelerators}, costed exactly"
+
+
+def _adopted(event: events.TrialsAdopted) -> str:
+    """What was taken over from other studies, and what was not."""
+    from catransformers.reports.wording import plural  # noqa: PLC0415
+
+    left_out = ", ".join(f"{count} {why}" for why, count in event.left_out.items())
+    text = f"{plural(event.trials, 'trial')} adopted by search.warm_start"
+    return f"{text}; left out: {left_out}." if left_out else f"{text}."
 
 
 def _metering(event: events.MeterChosen) -> str:
@@ -125,13 +151,12 @@ class _Watcher:
         match event:
             case events.DataChecked():
                 self._checked(event.done, event.samples)
+            case events.TrialsAdopted():
+                self._say(_adopted(event))
             case events.StudyOpened():
                 self._total = event.trials
                 left = f", {event.finished} of them done before" if event.finished else ""
-                self._say(
-                    f"{event.models:,} models ({event.feasible_models:,} within the limits) × {event.accelerators:,}"
-                    f" accelerators, costed exactly; {event.trials} trials{left}."
-                )
+                self._say(f"{_space(event)}; {event.trials} trials{left}.")
                 if self._task is not None:
                     self._bar.remove_task(self._task)
                 self._task = self._bar.add_task("trials", total=event.trials, completed=event.finished)
@@ -167,7 +192,9 @@ class _Watcher:
         from catransformers.reports.wording import compact, score  # noqa: PLC0415
 
         trial = event.trial
-        if trial.accuracy is None:
+        if trial.untrained:
+            outcome = trial.error
+        elif trial.accuracy is None:
             outcome = f"failed: {trial.error}"
         else:
             outcome = f"{score(trial.accuracy, trial.accuracy_se)} %"

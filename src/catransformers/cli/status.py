@@ -23,8 +23,11 @@ def status(study: Path, as_json: bool) -> None:
     Example:
       catransformers status runs/demo
     """
+    from catransformers.cli.hardware_study import show_hardware  # noqa: PLC0415
     from catransformers.reports.derive import read_results, summarise  # noqa: PLC0415
 
+    if show_hardware(study, as_json=as_json):
+        return
     summary = summarise(read_results(study))
     if as_json:
         from catransformers.reports.tables import study_object  # noqa: PLC0415
@@ -52,7 +55,7 @@ def show_study(summary: StudySummary) -> None:
             "error; p5–p95 the range from the carbon factors; * the design of the next lines. `train`, `evaluate` and "
             "`export` want the trial's number."
         )
-        screen.print(Text(legend, style="dim"))
+        screen.print(Text(f"{narrative.shown(summary)} {legend}".strip(), style="dim"))
     screen.print()
     screen.print(Text(breakable(narrative.headline(summary)), style="bold"))
     paragraphs = (

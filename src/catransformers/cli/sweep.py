@@ -53,7 +53,14 @@ _HEADINGS = {
     default="carbon,latency,energy,area",
     show_default=True,
     metavar="NAME,…",
-    help="What the front minimises.",
+    help="What the front minimises; also tcdp (carbon × latency) and water.",
+)
+@click.option(
+    "--carbon-quantile",
+    type=click.Choice(["p50", "p95"]),
+    default="p50",
+    show_default=True,
+    help="What carbon means as objective and limit: typical, or the 95th percentile of its range.",
 )
 @click.option("--max-latency-ms", type=float, metavar="MS", help="No inference may take longer.")
 @click.option("--max-energy-mj", type=float, metavar="MJ", help="No inference may take more energy.")
@@ -61,6 +68,8 @@ _HEADINGS = {
 @click.option("--max-power-w", type=float, metavar="W", help="Nor draw more on average while an inference runs.")
 @click.option("--max-tops", type=float, default=20, show_default=True, metavar="TOPS", help="Nor have a higher peak.")
 @click.option("--max-carbon-kg", type=float, metavar="KG", help="Nor emit more, made and used.")
+@click.option("--max-tcdp-kg-s", type=float, metavar="KG·S", help="Nor have a larger product of carbon and latency.")
+@click.option("--max-water-l", type=float, metavar="L", help="Nor take more water, made and used.")
 @click.option(
     "--cache-dir", type=click.Path(path_type=Path), help="Keep operators' costs in this folder for the next time."
 )
@@ -79,6 +88,7 @@ def sweep(
     technology: str,
     scenario: str,
     objectives: str,
+    carbon_quantile: str,
     cache_dir: Path | None,
     out: Path | None,
     everything: bool,
@@ -117,6 +127,7 @@ def sweep(
         scenario=scenario,
         objectives=[name.strip() for name in objectives.split(",") if name.strip()],
         limits=limits,
+        carbon_quantile=carbon_quantile,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
     )
@@ -174,7 +185,7 @@ def _write(result: Sweep, model: str, out: Path | None) -> list[Path]:
 
 
 def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
-    from catransformers.reports.sweep_page import SHOWN, summary  # noqa: PLC0415
+    from catransformers.reports.sweep_page import summary  # noqa: PLC0415
     from catransformers.reports.wording import plural  # noqa: PLC0415
 
     screen = console()
@@ -186,12 +197,19 @@ def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
     )
     screen.print(f"under {result.scenario.describe()}\n")
     screen.print(f"{summary(result)}\n", highlight=False)
+    show_front(result, "" if everything else "--all shows all")
+
+
+def show_front(result: Sweep, shortened: str = "") -> None:
+    """The best designs and the front as tables; a long front is cut if there is something to say where the rest is."""
+    from catransformers.reports.sweep_page import SHOWN  # noqa: PLC0415
+
+    screen = console()
     best = {**result.best, "knee": result.knee}
     screen.print(_table("Best for each objective", result, list(best.values()), list(best)))
-    shown = list(result.front) if everything else list(result.front[:SHOWN])
-    left = len(result.front) - len(shown)
-    title = "The front, by carbon" + (f" (the first {SHOWN} of {len(result.front):,}; --all shows all)" if left else "")
-    screen.print(_table(title, result, shown))
+    cut = bool(shortened) and len(result.front) > SHOWN
+    title = "The front, by carbon" + (f" (the first {SHOWN} of {len(result.front):,}; {shortened})" if cut else "")
+    screen.print(_table(title, result, list(result.front[:SHOWN] if cut else result.front)))
 
 
 def _table(title: str, result: Sweep, rows: list[int], names: list[str] | None = None) -> Table:

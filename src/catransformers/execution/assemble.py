@@ -24,13 +24,15 @@ from catransformers.execution.meters.choose import problems_of
 from catransformers.hardware import spaces
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology, technology
+from catransformers.search.costs import Costs
+from catransformers.search.large_space import enumerable, large_space_cost
 from catransformers.search.problem import Limits, Objectives
 from catransformers.search.space import ModelSpace, model_space
-from catransformers.search.space_cost import SpaceCost, space_cost
+from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import known_strategies
 from catransformers.units import MILLI, MM2_PER_M2
 
-MAX_MODELS = 20_000_000  # every model of a space is costed: beyond this, memory and patience end
+MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
 
 T = TypeVar("T")
 
@@ -82,8 +84,11 @@ def model_space_of(config: StudyConfig) -> ModelSpace:
     overrides = {name: values.model_dump() for name, values in config.model.space.items()}
     space = model_space(base_spec(config.model), overrides)
     if space.size > MAX_MODELS:
-        what, hint = f"{space.size:,} models", f'give fewer values, for instance "{space.names[0]}" = {{ step = 2 }}'
-        raise InputError(Problem("model.space", what, f"at most {MAX_MODELS:,}", hint))
+        what, hint = (
+            f"{float(space.size):.3g} models",
+            f'give fewer values, for instance "{space.names[0]}" = {{ step = 2 }}',
+        )
+        raise InputError(Problem("model.space", what, f"at most {MAX_MODELS:.2g}", hint))
     return space
 
 
@@ -103,8 +108,10 @@ def accelerators_of(config: StudyConfig, tech: Technology | None) -> Accelerator
     )
 
 
-def assemble(config: StudyConfig) -> SpaceCost:
+def assemble(config: StudyConfig) -> Costs:
     """Cost a study's whole space. Exact, seconds, no torch for the models that this package knows by name.
+
+    Of a space that is too large for that a coarse part is costed, and every other model when it is asked for.
 
     Raises:
         InputError: for names that mean nothing and values that cannot be; all at once.
@@ -119,7 +126,13 @@ def assemble(config: StudyConfig) -> SpaceCost:
         _try(problems, lambda: check_node(tech, scenario))
     if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
-    return space_cost(
+    all_costed = enumerable(models, len(table))
+    if not all_costed and len(config.objectives.quantities) > 2:
+        what = f"more than two need every model's costs, and of {models.size:,} models not all can be worked out"
+        hint = "or give fewer values of the model's dimensions (model.space)"
+        raise InputError(Problem("objectives.minimise", what, "one quantity or two", hint))
+    cost = space_cost if all_costed else large_space_cost
+    return cost(
         models,
         table,
         tech,
@@ -132,6 +145,8 @@ def assemble(config: StudyConfig) -> SpaceCost:
 
 def check(config: StudyConfig, where: str = "", progress: Progress | None = None) -> list[Problem]:
     """Everything that is wrong with a study beyond the structure of its file; opens the base model and the data.
+
+    Of a study in mode `hardware`, which needs neither weights nor data, only what it needs is looked at.
 
     Args:
         config: the study.
@@ -147,15 +162,17 @@ def check(config: StudyConfig, where: str = "", progress: Progress | None = None
         _try(problems, lambda: accelerators_of(config, tech))
     except InfeasibleError as error:
         problems.append(Problem("hardware", str(error)))
-    known = _try(problems, known_strategies)
-    if known is not None and config.search.strategy not in known:
-        problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
-    _try(problems, lambda: model_space_of(config))
-    if config.objectives.mode == "hardware":
-        what = "the model is fixed in this mode, so that there is nothing to search or train"
-        hint = "`catransformers sweep --model NAME` gives the exact front of a fixed model over a hardware space"
-        problems.append(Problem("objectives.mode", what, "carbon, latency, energy, all", hint))
-    problems += _check_learning(config, progress)
+    if config.trains_nothing:
+        _try(problems, lambda: base_spec(config.model))
+        if config.objectives.min_accuracy is not None:
+            what = "cannot be told in mode hardware, in which no accuracy is measured"
+            problems.append(Problem("objectives.min_accuracy", what, hint="leave it out, or choose another mode"))
+    else:
+        known = _try(problems, known_strategies)
+        if known is not None and config.search.strategy not in known:
+            problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
+        _try(problems, lambda: model_space_of(config))
+        problems += _check_learning(config, progress)
     problems = list(dict.fromkeys(problems))
     return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -19,13 +19,21 @@ class DataChecked:
 
 
 @dataclass(frozen=True, slots=True)
+class TrialsAdopted:
+    """Trials of other studies were taken over: how many now, and how many were left out, by reason."""
+
+    trials: int
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class StudyOpened:
     """The study is checked and costed, and work begins: `finished` of `trials` trials were there already."""
 
     trials: int
     finished: int
     models: int
-    feasible_models: int
+    feasible_models: int | None
     accelerators: int
 
 
@@ -93,6 +101,7 @@ class TestFinished:
 
 Event = (
     DataChecked
+    | TrialsAdopted
     | StudyOpened
     | MeterChosen
     | WaitStarted

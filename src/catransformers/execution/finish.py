@@ -12,8 +12,8 @@ from catransformers.execution.events import Listener, TestFinished, TestStarted
 from catransformers.execution.jobs import Done, Jobs, failed
 from catransformers.execution.ledger import Ledger
 from catransformers.execution.messages import request_of
+from catransformers.search.costs import Costs
 from catransformers.search.fronts import derive_front
-from catransformers.search.space_cost import SpaceCost
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EvaluationRecord, Pool
 from catransformers.study.store import Store
@@ -46,7 +46,7 @@ def evaluation_of(done: Done, pool: Pool) -> EvaluationRecord:
 
 def finish(
     config: StudyConfig,
-    costs: SpaceCost,
+    costs: Costs,
     directory: StudyDirectory,
     store: Store,
     jobs: Jobs,

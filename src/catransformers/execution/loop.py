@@ -5,7 +5,8 @@ What makes a study come out the same after any number of kills:
   it does not matter which trial happens to finish first;
 - a proposal is committed before its trial starts, a result when it is there; a worker's result file that the loop did
   not live to commit is picked up; a trial that was cut off is run again from its request;
-- a trial depends on its request alone.
+- a trial depends on its request alone; therefore those of another study can be adopted (`adoption`). They come first,
+  and every proposal may look at all of them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import numpy as np
-
 from catransformers.config import StudyConfig
-from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
+from catransformers.execution.adoption import adopt, plan_adoption
 from catransformers.execution.assemble import assemble, check, check_machine
 from catransformers.execution.events import (
     BaseMeasured,
@@ -37,12 +37,12 @@ from catransformers.execution.local import Executor, LocalExecutor
 from catransformers.execution.messages import read_result, request_of
 from catransformers.execution.opening import keep_origin, open_study, origin_of
 from catransformers.execution.results import StudyResults
+from catransformers.search.costs import Costs
 from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
-from catransformers.search.space_cost import SpaceCost
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy
 from catransformers.study.directory import StudyDirectory
-from catransformers.study.records import ProposalRecord, TrialRecord
+from catransformers.study.records import ACCELERATOR, UNTRAINED, ProposalRecord, TrialRecord
 from catransformers.study.store import Store
 from catransformers.workloads import families
 
@@ -101,6 +101,7 @@ def _run(
     costs = assemble(config)
     origin = origin_of(config)
     chooser = strategy(config.search.strategy, costs.problem(), config.search.seed, costs)
+    adoption = plan_adoption(config, costs, origin, directory, where)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -110,9 +111,11 @@ def _run(
         jobs = Jobs(executor or LocalExecutor(config.execution.threads_per_worker))
         with Store(directory.database, "create") as store:
             keep_origin(store, origin)
+            if adoption is not None:
+                adopt(adoption, config, directory, store, listen)
             try:
                 _open(config, costs, directory, store, jobs, ledger, gate, listen)
-                _search(config, costs.space, directory, store, jobs, chooser, ledger, gate, listen)
+                _search(config, costs, directory, store, jobs, chooser, ledger, gate, listen)
                 finish(config, costs, directory, store, jobs, ledger, listen)
             finally:
                 jobs.stop()
@@ -124,7 +127,7 @@ def _run(
 
 def _open(
     config: StudyConfig,
-    costs: SpaceCost,
+    costs: Costs,
     directory: StudyDirectory,
     store: Store,
     jobs: Jobs,
@@ -133,12 +136,13 @@ def _open(
     listen: Listener,
 ) -> None:
     """Say what is ahead; measure the base model if that was not done yet."""
+    trials = store.trials()
     listen(
         StudyOpened(
-            trials=config.search.trials,
-            finished=len(store.trials()),
+            trials=config.search.trials + sum(trial.proposal.adopted for trial in trials),
+            finished=len(trials),
             models=costs.space.size,
-            feasible_models=int(np.isfinite(costs.cost).sum()),
+            feasible_models=costs.feasible_models,
             accelerators=len(costs.table),
         )
     )
@@ -159,7 +163,7 @@ def _open(
 
 def _search(
     config: StudyConfig,
-    space: ModelSpace,
+    costs: Costs,
     directory: StudyDirectory,
     store: Store,
     jobs: Jobs,
@@ -168,20 +172,32 @@ def _search(
     gate: Gate,
     listen: Listener,
 ) -> None:
-    """Make the trials that are not there yet, up to `workers` at a time."""
-    workers = config.execution.workers
+    """Make the trials that are not there yet, up to `workers` at a time.
+
+    A model that has no feasible accelerator is never trained: its trial is over at once, with the limit that it breaks.
+    Strategies do not propose such models; one from elsewhere may, and spends its trials on them.
+    """
+    workers, space = config.execution.workers, costs.space
     proposals = {proposal.number: proposal for proposal in store.proposals()}
     finished = {trial.number: trial for trial in store.trials()}
-    failures = ahead = 0
+    failures, ahead = 0, sum(proposal.adopted for proposal in proposals.values())
+    first, last = ahead, ahead + config.search.trials  # of the trials to run; those before them were adopted
     while True:
-        while ahead < config.search.trials and all(n in finished for n in range(ahead - workers + 1)):
+        while ahead < last and all(n in finished for n in range(ahead - workers + 1)):
             if ahead not in finished:
                 if ahead not in proposals:
-                    proposal = _propose(ahead, workers, space, chooser, proposals, finished)
+                    proposal = _propose(ahead, max(first, ahead - workers + 1), costs, chooser, proposals, finished)
                     if proposal is None:
                         break  # every feasible model was tried
                     store.add_proposal(proposal)
                     proposals[ahead] = proposal
+                hopeless = _untrained(costs, proposals[ahead])
+                if hopeless is not None:
+                    store.add_trial(hopeless)
+                    finished[ahead] = hopeless
+                    listen(TrialFinished(hopeless, len(finished)))
+                    ahead += 1
+                    continue
                 if gate.closed(listen):
                     if len(jobs):
                         break  # what runs is finished and committed first
@@ -209,38 +225,63 @@ def _search(
 
 def _propose(
     number: int,
-    workers: int,
-    space: ModelSpace,
+    known: int,
+    costs: Costs,
     chooser: Strategy,
     proposals: Mapping[int, ProposalRecord],
     finished: Mapping[int, TrialRecord],
 ) -> ProposalRecord | None:
-    """The proposal of a trial, from what it may know."""
-    visible = range(max(0, number - workers + 1))
+    """The proposal of a trial, from what it may know: the results of the first `known` trials.
+
+    Raises:
+        StudyFailure: for a proposal of a model or an accelerator that the study does not have.
+    """
+    space = costs.space
+    visible = range(known)
     observed = [
         Observation(space.index(finished[n].dimensions), finished[n].accuracy, finished[n].accuracy_se) for n in visible
     ]
     pending = [space.index(proposals[n].dimensions) for n in range(len(visible), number)]
     if isinstance(chooser, DesignStrategy):
-        proposal = chooser.ask(observed, pending, number, ran_on=[_ran_on(proposals[n]) for n in range(number)])
+        proposal = chooser.ask(observed, pending, number, ran_on=[proposals[n].accelerator for n in range(number)])
     else:
         proposal = chooser.ask(observed, pending, number)
     if proposal is None:
         return None
     reason = dict(proposal.reason)
+    if not 0 <= proposal.index < space.size or not 0 <= (proposal.accelerator or 0) < len(costs.table):
+        raise StudyFailure(
+            f"the strategy proposed model {proposal.index} on accelerator {proposal.accelerator} for trial {number}; "
+            f"this study has {space.size} models and {len(costs.table)} accelerators"
+        )
     if proposal.accelerator is not None:
         reason[ACCELERATOR] = float(proposal.accelerator)
     return ProposalRecord(number, space.dimensions(proposal.index), proposal.origin, reason)
 
 
-#: The row of the accelerator that a strategy chose with the model, among the numbers behind its choice.
-ACCELERATOR = "accelerator"
-
-
-def _ran_on(proposal: ProposalRecord) -> int | None:
-    """The accelerator that was chosen with a model; None where the exact costs choose it."""
-    row = proposal.reason.get(ACCELERATOR)
-    return None if row is None else int(row)
+def _untrained(costs: Costs, proposal: ProposalRecord) -> TrialRecord | None:
+    """The trial of a model that no accelerator keeps the limits with: not run, and why; None for any other model."""
+    index = costs.space.index(proposal.dimensions)
+    if costs.accelerator_of(index) >= 0:
+        return None
+    try:
+        costs.best(index)
+    except InfeasibleError as error:
+        spec = costs.space.spec(proposal.dimensions)
+        return TrialRecord(
+            number=proposal.number,
+            dimensions=proposal.dimensions,
+            status="failed",
+            accuracy=None,
+            accuracy_se=None,
+            metrics={},
+            parameters=families.parameters(spec),
+            macs=families.workload(spec).macs,
+            seconds=0.0,
+            error=UNTRAINED + error.shortfall,
+            proposal=proposal,
+        )
+    return None
 
 
 def _record(done: Done, space: ModelSpace, proposal: ProposalRecord) -> TrialRecord:

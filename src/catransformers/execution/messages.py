@@ -53,11 +53,16 @@ class Request:
     measure: str = "auto"
 
     @property
-    def sha256(self) -> str:
-        """What identifies the request: all that the result depends on."""
+    def content(self) -> dict[str, Any]:
+        """All that the result depends on, as plain data."""
         content = {name: value for name, value in asdict(self).items() if name != "measure"}
         content["accuracy"].pop("workers", None)  # batches are the same for any number
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content
+
+    @property
+    def sha256(self) -> str:
+        """What identifies the request: a hash of all that the result depends on."""
+        return hashlib.sha256(json.dumps(self.content, sort_keys=True).encode()).hexdigest()
 
     @property
     def model_section(self) -> ModelSection:

@@ -161,34 +161,44 @@ def keep_origin(store: Store, values: Mapping[str, str]) -> None:
     if not before:
         store.add_origin(values)
         return
-    later = ("tokenizer_sha256",)  # not remembered by the first versions
     changed = [
         Problem(place, f"{what} are not those that the study began with", hint=HINT)
-        for name, (place, what) in PLACES.items()
-        if before.get(name) != values.get(name) and not (name in later and name not in before)
+        for place, what in changed_origin(before, values)
     ]
     if changed:
         raise InputError(changed)
+
+
+def changed_origin(before: Mapping[str, str], values: Mapping[str, str]) -> list[tuple[str, str]]:
+    """What two studies, or one then and now, are not made from alike: where it is said, and what it is."""
+    later = ("tokenizer_sha256",)  # not remembered by the first versions
+    return [
+        place
+        for name, place in PLACES.items()
+        if before.get(name) != values.get(name) and not (name in later and name not in before)
+    ]
 
 
 def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
     before, problems = read(directory.config)
     if problems:
         raise InputError(problems)
-    old, new = _flat(before.model_dump(mode="json")), _flat(config.model_dump(mode="json"))
+    if before.trains_nothing or config.trains_nothing:
+        before, config = before.without_training(), config.without_training()
+    old, new = flat(before.model_dump(mode="json")), flat(config.model_dump(mode="json"))
     place = str(directory.config)
     changed = [
         Problem(
             f"{place}: {key}",
-            f"was {_shown(old.get(key))} when the study began, is {_shown(new.get(key))} now",
+            f"was {shown(old.get(key))} when the study began, is {shown(new.get(key))} now",
             hint=f"only {', '.join(StudyConfig.RESUMABLE)} may change; {HINT}",
         )
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE
     ]
-    if directory.database.is_file():
+    if directory.database.is_file() and not config.trains_nothing:
         with Store(directory.database) as store:  # reads only: a study that is refused stays as it is
-            finished = len(store.trials())
+            finished = sum(not trial.proposal.adopted for trial in store.trials())
         if config.search.trials < finished:
             changed.append(
                 Problem(
@@ -199,15 +209,16 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         raise InputError(changed)
 
 
-def _flat(data: Any, prefix: str = "") -> dict[str, Any]:
+def flat(data: Any, prefix: str = "") -> dict[str, Any]:
     """Nested tables as `a.b.c` → value; what is None is left out."""
     if not isinstance(data, dict):
         return {} if data is None else {prefix: data}
     result: dict[str, Any] = {}
     for key, value in data.items():
-        result |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        result |= flat(value, f"{prefix}.{key}" if prefix else str(key))
     return result
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A key's value in a message."""
     return "not given" if value is None else repr(value)

@@ -15,11 +15,13 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.config import StudyConfig
 from catransformers.design import check_node
 from catransformers.execution.assemble import limits_of
-from catransformers.search.space_cost import SpaceCost, check_room
+from catransformers.search.carbon_quantile import QuantileCarbon
+from catransformers.search.costs import Costs
+from catransformers.search.space_cost import check_room, water_terms
 from catransformers.search.stack_costs import RESIDENT, STREAMED
 
 
-def under_scenario(costs: SpaceCost, config: StudyConfig, scenario: Scenario) -> SpaceCost:
+def under_scenario(costs: Costs, config: StudyConfig, scenario: Scenario) -> Costs:
     """The same models and accelerators under another scenario.
 
     Args:
@@ -28,7 +30,8 @@ def under_scenario(costs: SpaceCost, config: StudyConfig, scenario: Scenario) ->
         scenario: the other scenario.
 
     Raises:
-        InputError: if the scenario's dies are of another process node than the study's technology.
+        InputError: if the scenario's dies are of another process node than the study's technology, or the study asks
+            for water and its factor is not known on the scenario's grids.
     """
     check_node(costs.technology, scenario)
     check_room(costs.space, costs.table, scenario)
@@ -36,14 +39,17 @@ def under_scenario(costs: SpaceCost, config: StudyConfig, scenario: Scenario) ->
     embodied = np.empty_like(silicon.embodied_kg)
     for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
         embodied[mode] = footprint(silicon.area_m2, 0.0, needs_dram, scenario).embodied_kg
-    return replace(
-        costs,
-        scenario=scenario,
-        limits=limits_of(config, scenario),
-        silicon=replace(
+    water = (None, 0.0) if silicon.water_l is None else water_terms(scenario, silicon.area_m2)
+    return costs.under(
+        scenario,
+        limits_of(config, scenario),
+        replace(
             silicon,
             embodied_kg=embodied,
             period_s=scenario.period_s,
             operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
+            water_l=water[0],
+            water_l_per_j=water[1],
+            carbon_at=None if silicon.carbon_at is None else QuantileCarbon(silicon.area_m2, scenario, 0.95),
         ),
     )

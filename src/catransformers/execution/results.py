@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from catransformers.config import StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.assemble import assemble
 from catransformers.execution.ledger import uncommitted
+from catransformers.search.costs import Costs
 from catransformers.search.fronts import FrontMember, convergence, derive_front
 from catransformers.search.space import FloatArray
-from catransformers.search.space_cost import SpaceCost
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EnergyRecord, EvaluationRecord, Pool, TrialRecord
 from catransformers.study.store import Store
@@ -35,7 +33,7 @@ class StudyResults:
 
     directory: StudyDirectory
     config: StudyConfig
-    costs: SpaceCost
+    costs: Costs
     trials: tuple[TrialRecord, ...]
     evaluations: tuple[EvaluationRecord, ...]
     energy: tuple[EnergyRecord, ...] = ()
@@ -57,7 +55,19 @@ class StudyResults:
     @property
     def finished(self) -> bool:
         """Whether the search has made all its trials, or tried every feasible model."""
-        return len(self.trials) >= min(self.config.search.trials, int(np.isfinite(self.costs.cost).sum()))
+        trained = sum(not trial.untrained for trial in self.trials)
+        return len(self.trials) >= self.planned or trained >= self._most
+
+    @property
+    def planned(self) -> int:
+        """Number of trials that the study asks for, with those that it adopted."""
+        return self.config.search.trials + sum(trial.proposal.adopted for trial in self.trials)
+
+    @property
+    def _most(self) -> int:
+        """How many trials there can be; of a space too large to go through, as many as it has models."""
+        found = self.costs.feasible_models
+        return self.costs.space.size if found is None else found
 
 
 def load_study(root: Path) -> StudyResults:
@@ -68,11 +78,17 @@ def load_study(root: Path) -> StudyResults:
         IntegrityError: if its store cannot be read.
     """
     directory = StudyDirectory(root)
-    if not directory.config.is_file() or not directory.database.is_file():
-        raise InputError(Problem(str(root), "there is no study in this folder", "a folder that `search` made"))
+    nothing = Problem(str(root), "there is no study in this folder", "a folder that `search` made")
+    if not directory.config.is_file():
+        raise InputError(nothing)
     config, problems = read(directory.config)
     if problems:
         raise InputError(problems)
+    if config.trains_nothing:
+        what = "holds a study in mode hardware, in which no model is trained"
+        raise InputError(Problem(str(root), what, "a folder with trained models", "`report` and `status` read it"))
+    if not directory.database.is_file():
+        raise InputError(nothing)
     with Store(directory.database) as store:
         trials, evaluations = store.trials(), store.evaluations()
         energy = store.energy()

@@ -193,7 +193,7 @@ def cost_tables(
         known = cache.load(item.key) if cache else None
         if known is not None:
             return known
-        found = _both(item, machines, objective)
+        found = group_cost(item, machines, objective)
         if cache:
             cache.store(item.key, found)
         return found
@@ -206,8 +206,8 @@ def cost_tables(
     return CostTable(totals[:, 0], totals[:, 1]), CostTable(totals[:, 2], totals[:, 3])
 
 
-def _both(item: Item, machines: Machines, objective: Objective) -> FloatArray:
-    """Latency and energy of one group of an item, resident and then streamed, (4, A)."""
+def group_cost(item: Item, machines: Machines, objective: Objective = "edp") -> FloatArray:
+    """Latency and energy of one group of an item, resident and then streamed, (4, A); a workload is a sum of these."""
     found = item_cost(item, machines, (True, False), objective)
     half = len(found) // 2
     rows = []

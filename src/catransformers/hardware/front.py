@@ -40,6 +40,25 @@ def undominated(group: IntArray, costs: FloatArray) -> IntArray:
     return found[np.argsort(owner[found], kind="stable")]
 
 
+def knee(costs: Sequence[FloatArray]) -> int:
+    """Position of the candidate nearest to the best of every cost at once.
+
+    Each cost is taken as the logarithm of its ratio to the best, scaled by the candidates' extent.
+
+    Args:
+        costs: (S,) each, not negative.
+
+    Reference: M. Zeleny, Multiple Criteria Decision Making (1982), the displaced ideal.
+    """
+    distance = np.zeros(costs[0].size)
+    for cost in costs:
+        values = np.log(np.maximum(cost, np.finfo(np.float64).tiny))
+        extent = float(np.ptp(values))
+        if extent > 0:
+            distance += ((values - values.min()) / extent) ** 2
+    return int(distance.argmin())
+
+
 class Leaders:
     """The best candidates so far of each of V groups by a few scores: most later candidates are beaten by one of them.
 

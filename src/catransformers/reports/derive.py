@@ -13,14 +13,25 @@ from importlib.resources import files
 from pathlib import Path
 
 from catransformers import design as designs
-from catransformers.carbon.footprint import footprint_range
+from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
 from catransformers.execution.bases import metric_of
 from catransformers.execution.results import StudyResults, load_study
+from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.own_footprint import own_footprint
-from catransformers.reports.summary import Design, Interval, Provenance, Score, StudySummary, Trial, choose_headline
+from catransformers.reports.summary import (
+    Design,
+    Interval,
+    Member,
+    Provenance,
+    Score,
+    StudySummary,
+    Trial,
+    choose_headline,
+)
+from catransformers.search.costs import Costs
+from catransformers.search.designs import DesignCost
 from catransformers.search.fronts import representatives
-from catransformers.search.space_cost import DesignCost, SpaceCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
 from catransformers.workloads.spec import ModelSpec
 
@@ -45,10 +56,7 @@ def summarise(results: StudyResults) -> StudySummary:
     members = {member.trial.number for member in results.front}
     trials = _trials(results, members)
     base = _base(results)
-    front = tuple(
-        _front_design(str(place), results, trials[member.trial.number], member.design)
-        for place, member in enumerate(representatives(results.front), start=1)
-    )
+    front, whole_front = _front(results, trials)
     tuned = _tuned_base(results)
     chosen = choose_headline(front, base)
     return StudySummary(
@@ -64,7 +72,8 @@ def summarise(results: StudyResults) -> StudySummary:
         headline=chosen,
         hypervolume=tuple(float(value) for value in results.convergence),
         reference_cost=costs.reference[0],
-        second_reference=dict(enumerate(costs.reference)).get(1),
+        further_references=costs.reference[1:],
+        whole_front=whole_front,
         provenance=_provenance(results),
         limits=costs.limits,
         tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),
@@ -87,7 +96,9 @@ def _tuned_base(results: StudyResults) -> TrialRecord | None:
 
 def _trials(results: StudyResults, members: set[int]) -> dict[int, Trial]:
     """All trials by number, each complete one on its best accelerator."""
-    found = {record.number: _cost(results.costs, record) for record in results.trials}
+    missed: dict[int, str] = {}
+    found = {record.number: _cost(results.costs, record, missed) for record in results.trials}
+    as_run = {record.number: _as_run(results.costs, record) for record in results.trials}
     ranges = _ranges({number: cost for number, cost in found.items() if cost is not None}, results.costs)
     return {
         record.number: Trial(
@@ -102,19 +113,37 @@ def _trials(results: StudyResults, members: set[int]) -> dict[int, Trial]:
             cost=found[record.number],
             range_kg=ranges.get(record.number),
             on_front=record.number in members,
+            untrained=record.untrained,
+            missed=missed.get(record.number, ""),
+            chosen=as_run[record.number][0],
+            broken=as_run[record.number][1],
         )
         for record in sorted(results.trials, key=lambda record: record.number)
     }
 
 
-def _cost(costs: SpaceCost, record: TrialRecord) -> DesignCost | None:
+def _cost(costs: Costs, record: TrialRecord, missed: dict[int, str]) -> DesignCost | None:
+    """A trial's model on its best accelerator; None, with the limit that none keeps put into `missed`."""
     try:
         return costs.best(costs.space.index(record.dimensions))
-    except InfeasibleError:
+    except InfeasibleError as error:
+        missed[record.number] = error.shortfall
         return None
 
 
-def _ranges(found: dict[int, DesignCost], costs: SpaceCost) -> dict[int, Interval]:
+def _as_run(costs: Costs, record: TrialRecord) -> tuple[Accelerator | None, tuple[tuple[str, float, float], ...]]:
+    """The accelerator that the strategy chose with a trial's model, and the limits that the two break."""
+    row = record.proposal.accelerator
+    if row is None:
+        return None, ()
+    found = costs.designs(costs.space.index(record.dimensions))
+    if found.within[row]:
+        return costs.table[row], ()
+    values = [(name, found.of(name, row), bound) for name, bound in costs.limits.of_designs().items()]
+    return costs.table[row], tuple(one for one in values if one[1] > one[2])
+
+
+def _ranges(found: dict[int, DesignCost], costs: Costs) -> dict[int, Interval]:
     """The footprints' ranges, all from the same draws."""
     if not found:
         return {}
@@ -134,7 +163,7 @@ def _ranges(found: dict[int, DesignCost], costs: SpaceCost) -> dict[int, Interva
     }
 
 
-def _estimate(spec: ModelSpec, cost: DesignCost, costs: SpaceCost) -> designs.Estimate:
+def _estimate(spec: ModelSpec, cost: DesignCost, costs: Costs) -> designs.Estimate:
     return designs.estimate(spec, cost.accelerator, technology=costs.technology, scenario=costs.scenario)
 
 
@@ -153,9 +182,38 @@ def _base(results: StudyResults) -> Design:
     )
 
 
-def _front_design(name: str, results: StudyResults, trial: Trial, cost: DesignCost) -> Design:
+def _front(results: StudyResults, trials: dict[int, Trial]) -> tuple[tuple[Design, ...], tuple[Member, ...]]:
+    """The designs of the front that reports show, and all of them where these are more."""
+    costs, members = results.costs, results.front
+    chosen = {id(member) for member in representatives(members)}
+    ranges = _ranges({place: member.design for place, member in enumerate(members)}, costs)
+    shown = {
+        place: _front_design(str(place + 1), results, trials[member.trial.number], member.design, ranges[place])
+        for place, member in enumerate(members)
+        if id(member) in chosen
+    }
+    if len(shown) == len(members):
+        return tuple(shown.values()), ()
+    of_model = {design.trial: design for design in reversed(shown.values())}
+    whole = tuple(
+        Member(
+            name=str(place + 1),
+            model=shown.get(place, of_model[member.trial.number]),
+            cost=member.design,
+            range_kg=ranges[place],
+            footprint=_footprint(member.design, costs),
+        )
+        for place, member in enumerate(members)
+    )
+    return tuple(shown.values()), whole
+
+
+def _footprint(cost: DesignCost, costs: Costs) -> Footprint:
+    return footprint(cost.area_m2, cost.life_energy_j, not cost.resident, costs.scenario)
+
+
+def _front_design(name: str, results: StudyResults, trial: Trial, cost: DesignCost, range_kg: Interval) -> Design:
     record = next(record for record in results.trials if record.number == trial.number)
-    assert trial.range_kg is not None  # noqa: S101 - a design of the front has a cost
     test = results.evaluation(trial.number, "test")
     base = results.evaluation(None, "validation")
     difference = record.metrics.get("difference_to_base")
@@ -166,7 +224,7 @@ def _front_design(name: str, results: StudyResults, trial: Trial, cost: DesignCo
         trial=trial.number,
         dimensions=trial.dimensions,
         cost=cost,
-        range_kg=trial.range_kg,
+        range_kg=range_kg,
         estimate=_estimate(results.costs.space.spec(trial.dimensions), cost, results.costs),
         validation=trial.accuracy,
         test=_score(test),

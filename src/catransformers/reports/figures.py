@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from catransformers.reports.summary import Design, Score, StudySummary, Trial, saving
@@ -17,6 +18,7 @@ from catransformers.search.space_cost import DesignCost
 #: What a design costs in one of the quantities that are minimised, SI.
 Price = Callable[[DesignCost], float]
 
+GAP = 0.06  # between two panels, of the figure's width
 AXIS = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
 
 
@@ -24,13 +26,14 @@ def front_figure(summary: StudySummary) -> str:
     """The front as a staircase among all trials, base marked: Plotly JSON.
 
     Accuracy is the validation set's throughout, with ± one standard error; the cost is the study's objective. Where
-    two are minimised, each has a panel, and the front is points alone: seen from one side it is no staircase.
+    several are minimised, each has a panel, and the front is points alone: seen from one side it is no staircase.
     """
     import plotly.graph_objects as go  # noqa: PLC0415
 
     figure = go.Figure()
     axes: dict[str, Any] = {}
     views = panels(summary)
+    width = (1 - GAP * (len(views) - 1)) / len(views)
     for number, (quantity, price) in enumerate(views, start=1):
         unit = unit_for(quantity, _prices(summary, price))
         for trace in _panel(summary, unit, price, stairs=len(views) == 1):
@@ -38,10 +41,14 @@ def front_figure(summary: StudySummary) -> str:
                 trace.update(xaxis=f"x{number}", showlegend=False)
             figure.add_trace(trace)
         axes["xaxis" if number == 1 else f"xaxis{number}"] = {
-            "title": {"text": f"{AXES[quantity]} ({unit.label})"},
+            "title": {"text": axis_title(summary, quantity, unit)},
             "rangemode": "tozero" if from_zero(summary, price) else "normal",
             **AXIS,
-            **({"domain": [0.0, 0.47] if number == 1 else [0.53, 1.0]} if len(views) > 1 else {}),
+            **(
+                {"domain": [(number - 1) * (width + GAP), min(1.0, number * width + (number - 1) * GAP)]}
+                if views[1:]
+                else {}
+            ),
         }
     figure.update_layout(
         **axes,
@@ -54,12 +61,19 @@ def front_figure(summary: StudySummary) -> str:
     return _plain(figure)
 
 
+def axis_title(summary: StudySummary, quantity: str, unit: Unit) -> str:
+    """What an axis shows, with its unit."""
+    return f"{AXES[quantity]}{', 95th percentile' if summary.is_high(quantity) else ''} ({unit.label})"
+
+
 def panels(summary: StudySummary) -> list[tuple[str, Price]]:
     """What is minimised, and how to read it from a design: one panel of a front figure each."""
-    found: list[tuple[str, Price]] = [(summary.objective, lambda cost: cost.objective)]
-    if summary.second is not None:
-        found.append((summary.second, lambda cost: cost.second or 0.0))
-    return found
+    names = summary.config.objectives.quantities
+    return [(name, partial(_value, place)) for place, name in enumerate(names)]
+
+
+def _value(place: int, cost: DesignCost) -> float:
+    return cost.minimised[place]
 
 
 def _prices(summary: StudySummary, price: Price) -> list[float]:
@@ -225,12 +239,17 @@ def caption(summary: StudySummary) -> str:
     """What the front figure shows, in words."""
     shown = sum(1 for t in summary.trials if t.accuracy and t.cost)
     if summary.second is not None:
+        names = summary.config.objectives.quantities
+        panels_in_words = f"on the left by {summary.objective}, on the right by {summary.second}"
+        if len(names) > 2:
+            panels_in_words = f"from left to right by {', '.join(names[:-1])} and {names[-1]}"
+        costs = "both costs" if len(names) == 2 else "all costs"
+        least = [f"the least {name}" for name in names]
         return (
-            f"Each of the {plural(shown, 'trial')} is a trained model, on the left by {summary.objective}, on the "
-            f"right by {summary.second}; bars are ± one standard error. Of each model on the front the designs with "
-            f"the least {summary.objective} and the least {summary.second} are shown: none found is at least as good "
-            "in accuracy and both costs and better in one. Other models stand on their best accelerator for "
-            f"{summary.objective}."
+            f"Each of the {plural(shown, 'trial')} is a trained model, {panels_in_words}; bars are ± one standard "
+            f"error. Of each model on the front the designs with {', '.join(least[:-1])} and {least[-1]} are shown: "
+            f"none found is at least as good in accuracy and {costs} and better in one. Other models stand on their "
+            f"best accelerator for {summary.objective}."
         )
     return (
         f"Each of the {plural(shown, 'point')} is a trained model on the accelerator that is best for it; bars are ± "

@@ -21,6 +21,7 @@ from catransformers.reports.parts import Part, carbon_parts, energy_parts, opera
 from catransformers.reports.static import front_svg
 from catransformers.reports.summary import Design, Score, StudySummary, Trial, saving, tolerated_loss
 from catransformers.reports.wording import (
+    AXES,
     DIMENSIONS,
     Unit,
     amount,
@@ -36,6 +37,7 @@ from catransformers.reports.wording import (
     unit_for,
 )
 from catransformers.search.problem import Limits
+from catransformers.study.records import ACCELERATOR
 from catransformers.units import MM2_PER_M2
 
 NONE = "–"
@@ -86,7 +88,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "name": summary.name,
         "version": version,
         "metric": summary.metric,
-        "quantity": summary.objective,
+        "quantity": summary.objective + (" at p95" if summary.is_high(summary.objective) else ""),
         "unfinished": narrative.unfinished(summary),
         "headline": narrative.headline(summary),
         "accuracies": narrative.accuracies(summary),
@@ -95,6 +97,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "attribution_sentence": narrative.attribution_sentence(summary),
         "steps": _steps(summary),
         "caption": figures.caption(summary),
+        "shown": narrative.shown(summary),
         "designs": [_design(d, summary, units, checkpoints, operators) for d in shown],
         "members": summary.front,
         "loss_where": "test" if summary.tested else "validation",
@@ -102,6 +105,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "latency_unit": units.latency.label,
         "energy_unit": units.energy.label,
         "objective_unit": units.objective.label,
+        "others": [f"{AXES[name]} ({unit.label})" for name, unit in units.others.items()],
         "rule": _rule(summary),
         "carbon_legend": _present([carbon_parts(d.estimate) for d in shown]),
         "energy_legend": _present([energy_parts(d.estimate) for d in shown]),
@@ -123,7 +127,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "study_toml": summary.provenance.study_toml,
         "own_sentence": own_words.sentence(summary.own),
         "own_rows": own_words.table(summary.own),
-        "trial_time": duration(sum(trial.seconds for trial in summary.trials)),
+        "trial_time": duration(sum(trial.seconds for trial in summary.trials if not trial.adopted)),
         "svg": base64.b64encode(svg.encode()).decode("ascii"),
         "figures": _json(source),
         "plotly": plotly_script() if finished else "",
@@ -138,8 +142,9 @@ def _present(rows: Sequence[Sequence[Part]]) -> list[Part]:
 class _Units:
     """One unit a column, chosen by its greatest number."""
 
-    def __init__(self, carbon: Unit, latency: Unit, energy: Unit, objective: Unit) -> None:
+    def __init__(self, carbon: Unit, latency: Unit, energy: Unit, objective: Unit, others: dict[str, Unit]) -> None:
         self.carbon, self.latency, self.energy, self.objective = carbon, latency, energy, objective
+        self.others = others
 
     @classmethod
     def of(cls, summary: StudySummary, shown: Sequence[Design]) -> _Units:
@@ -150,6 +155,7 @@ class _Units:
             unit_for("latency", [c.latency_s for c in costs]),
             unit_for("energy", [c.energy_j for c in costs]),
             unit_for(summary.objective, objectives),
+            {name: unit_for(name, [c.minimised[place] for c in costs]) for name, place in summary.unusual.items()},
         )
 
 
@@ -191,6 +197,7 @@ def _design(
         "latency": units.latency.text(cost.latency_s),
         "energy": units.energy.text(cost.energy_j),
         "area": number(cost.area_m2 * MM2_PER_M2),
+        "others": [unit.text(cost.minimised[summary.unusual[name]]) for name, unit in units.others.items()],
         "brief": f"{relative + ' ' + summary.objective + ', ' if relative else ''}{amount('carbon', cost.total_kg)}, "
         f"{_score(d.test or d.validation)} % {summary.metric}, {amount('latency', cost.latency_s)}",
         "carbon_parts": _texts(carbon, "carbon", cost.total_kg),
@@ -320,8 +327,8 @@ def _convergence(summary: StudySummary) -> str:
         for name, value in zip(summary.config.objectives.quantities, summary.reference, strict=True)
     )
     label = unit.label
-    if summary.second is not None:
-        other = unit_for(summary.second, [summary.reference[1]])
+    for name, value in zip(summary.further, summary.further_references, strict=True):
+        other = unit_for(name, [value])
         last, label = last * other.scale, f"{label} × {other.label}"
     kind = "area" if summary.second is None else "volume"
     level = f"{number(100 * summary.limits.floor)} %" if summary.limits.floor else "0"
@@ -333,14 +340,19 @@ def _convergence(summary: StudySummary) -> str:
 
 
 def _trial(t: Trial, units: _Units) -> dict[str, Any]:
-    machine = _machine(t.cost.accelerator) if t.cost else {"array": NONE, "buffers": ""}
+    machine = _machine(t.cost.accelerator) if t.cost else {"array": "none", "buffers": t.missed or ""}
+    reasons = [f"{name.replace('_', ' ')} {number(value)}" for name, value in t.reason.items() if name != ACCELERATOR]
+    if t.chosen is not None:
+        reasons.append(f"run on {', '.join(_machine(t.chosen).values())}")
+    reasons += [f"which breaks a limit: {n} {amount(n, value)} > {amount(n, bound)}" for n, value, bound in t.broken]
     return {
         "number": t.number,
-        "status": "on the front" if t.on_front else t.status,
-        "error": t.error,
+        "status": "on the front" if t.on_front else "not trained" if t.untrained else t.status,
+        "error": "" if t.untrained else t.error,
         "on_front": t.on_front,
+        "feasible": t.cost is not None,
         "origin": t.origin,
-        "reason": ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in t.reason.items()),
+        "reason": ", ".join(reasons),
         "stacks": compact(t.dimensions).split(", "),
         "accuracy": _score(t.accuracy),
         "cost": units.objective.text(t.cost.objective) if t.cost else NONE,

@@ -37,8 +37,12 @@ class Step:
 def state(summary: StudySummary) -> str:
     """`40 of 40 trials (1 failed)`, with the time left where there is some."""
     text = f"{len(summary.trials)} of {plural(summary.planned, 'trial')}"
+    if summary.adopted:
+        text += f", {summary.adopted} of them adopted from another study"
     if summary.failed:
         text += f", {summary.failed} failed"
+    if summary.untrained:
+        text += f", {summary.untrained} not trained (no accelerator within the limits)"
     if summary.left and summary.seconds_left is not None:
         text += f", about {duration(summary.seconds_left)} left"
     return text
@@ -57,6 +61,16 @@ def unfinished(summary: StudySummary) -> str:
             "and which therefore flatter the front. The same search command finishes the evaluation."
         )
     return ""
+
+
+def shown(summary: StudySummary) -> str:
+    """How many designs of the front are shown, or an empty text where all of them are."""
+    if len(summary.members) == len(summary.front):
+        return ""
+    return (
+        f"The front has {plural(len(summary.members), 'design')}, of which {len(summary.front)} are shown; front.csv "
+        "and front.json of the report have all."
+    )
 
 
 def headline(summary: StudySummary) -> str:
@@ -80,19 +94,20 @@ def headline(summary: StudySummary) -> str:
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "
-        f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)}{_second(summary)})"
+        f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)}{_further(summary)}"
+        f"{'; at the 95th percentile of its range' if summary.is_high(quantity) else ''})"
     )
     if best.loss is not None:
         sentence += f", {_loss(best.loss, summary.metric)} on the {'test' if best.test_loss else 'validation'} set"
     return sentence + "."
 
 
-def _second(summary: StudySummary) -> str:
-    """The second quantity of the headline's design and of the base, where two are minimised."""
-    best, name = summary.best, summary.second
-    if best is None or name is None or best.cost.second is None or summary.base.cost.second is None:
+def _further(summary: StudySummary) -> str:
+    """The other quantities of the headline's design and of the base, where several are minimised."""
+    if summary.best is None:
         return ""
-    return f"; {name} {amount(name, best.cost.second)} against {amount(name, summary.base.cost.second)}"
+    values = zip(summary.further, summary.best.cost.further, summary.base.cost.further, strict=True)
+    return "".join(f"; {name} {amount(name, own)} against {amount(name, other)}" for name, own, other in values)
 
 
 def _loss(loss: Score, metric: str) -> str:
@@ -164,6 +179,8 @@ def attribution_sentence(summary: StudySummary) -> str:
         )
     assert pruning.against_best is not None and both.against_best is not None  # noqa: S101 - only the first two have none
     best, fastest = both.against_best, both.against_fastest
+    if summary.is_high(quantity):
+        first = f"Here {quantity} is at the 95th percentile of its range. {first}"
     return (
         f"{first}Pruning alone: the pruned model on that same accelerator {_takes(pruning.against_best)} "
         f"({amount(quantity, hardware.cost)} → {amount(quantity, pruning.cost)}). Both: with an accelerator chosen for "
@@ -205,8 +222,18 @@ def doubts(summary: StudySummary) -> tuple[str, ...]:
             "The unpruned base breaks a limit of this study on every accelerator; it is shown without the limits, for "
             "comparison only.",
         )
+    if summary.adopted:
+        lines.append(
+            f"{plural(summary.adopted, 'trial')} of other studies were adopted: same model, training and accuracy as "
+            "here. What they took was spent there, and is not part of what this search took."
+        )
     if summary.failed:
         lines.append(
             f"{plural(summary.failed, 'trial')} failed: in the table of trials with the reason, but in no figure."
+        )
+    if summary.untrained:
+        lines.append(
+            f"{plural(summary.untrained, 'trial')} came to models that no accelerator keeps the limits with; they were "
+            "not trained. The table of trials says which limit, and by how much."
         )
     return (*summary.warnings, *lines)

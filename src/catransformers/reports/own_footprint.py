@@ -184,7 +184,8 @@ def _work(
 ) -> Iterable[tuple[EnergyJob, int | None, Mapping[str, float]]]:
     """What was done: the job, its subject, and its metrics."""
     for trial in trials:
-        yield "trial", trial.number, trial.metrics
+        if not trial.proposal.adopted:  # what another study's took was spent there
+            yield "trial", trial.number, trial.metrics
     for evaluation in evaluations:
         yield ("test" if evaluation.pool == "test" else "base"), evaluation.subject, evaluation.metrics
 

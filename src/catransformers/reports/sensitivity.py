@@ -22,10 +22,10 @@ from catransformers.errors import InputError, Problem
 from catransformers.execution.rescenario import under_scenario
 from catransformers.execution.results import StudyResults
 from catransformers.hardware.accelerator import AcceleratorTable
+from catransformers.search.costs import Costs
 from catransformers.search.designs import Designs
 from catransformers.search.fronts import accuracy_of, complete
 from catransformers.search.pareto import front
-from catransformers.search.space_cost import SpaceCost
 
 SAMPLES = 10_000
 USE_ZONES = ("wind", "FRA", "world", "coal")
@@ -113,7 +113,7 @@ class Sensitivity:
 
     study: str
     scenario: Scenario
-    costs: SpaceCost
+    costs: Costs
     own: MovedFront
     probability: dict[int, float]
     swings: dict[str, tuple[float, float]]
@@ -236,10 +236,10 @@ class _Trained:
         self.accuracy = np.array([accuracy_of(trial) for trial in self.trials])
         self.place = {trial.number: position for position, trial in enumerate(self.trials)}
 
-    def costs(self, scenario: Scenario) -> SpaceCost:
+    def costs(self, scenario: Scenario) -> Costs:
         return under_scenario(self.results.costs, self.results.config, scenario)
 
-    def designs(self, costs: SpaceCost) -> list[Designs]:
+    def designs(self, costs: Costs) -> list[Designs]:
         """Each trained model on every accelerator."""
         return [costs.designs(costs.space.index(trial.dimensions)) for trial in self.trials]
 

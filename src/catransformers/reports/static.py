@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from catransformers.reports.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn_side_by_side
-from catransformers.reports.figures import Price, from_zero, panels
+from catransformers.reports.figures import Price, axis_title, from_zero, panels
 from catransformers.reports.summary import Design, StudySummary, saving
-from catransformers.reports.wording import AXES, MINUS, percent, points, unit_for
+from catransformers.reports.wording import MINUS, percent, points, unit_for
 
 
 def front_svg(summary: StudySummary) -> str:
-    """Accuracy against the study's objective: trials, front, base on its own best accelerator, the saving."""
+    """Accuracy against all that is minimised: trials, front, base on its own best accelerator, the saving."""
     views = panels(summary)
 
     def draw(axes: Sequence[Any]) -> None:
@@ -21,7 +21,7 @@ def front_svg(summary: StudySummary) -> str:
             if column:
                 axes[column].set_ylabel("")
 
-    return drawn_side_by_side(draw, len(views), "svg", (7.6, 4.4)).decode("utf-8")
+    return drawn_side_by_side(draw, len(views), "svg", (max(7.6, 3.8 * len(views)), 4.4)).decode("utf-8")
 
 
 def _draw(axes: Any, summary: StudySummary, quantity: str, price: Price, *, stairs: bool) -> None:
@@ -64,7 +64,7 @@ def _draw(axes: Any, summary: StudySummary, quantity: str, price: Price, *, stai
     axes.margins(y=0.12)
     if from_zero(summary, price):
         axes.set_xlim(left=0)
-    axes.set_xlabel(f"{AXES[quantity]} ({unit.label})")
+    axes.set_xlabel(axis_title(summary, quantity, unit))
     axes.set_ylabel(f"{summary.metric}, validation (%)")
     axes.grid(color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)

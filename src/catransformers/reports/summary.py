@@ -8,18 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
+from catransformers.carbon.footprint import Footprint
 from catransformers.config import StudyConfig
 from catransformers.design import Estimate
+from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.own_footprint import OwnFootprint
 from catransformers.search.problem import Limits
 from catransformers.search.space_cost import Attribution, DesignCost
+from catransformers.study.records import ADOPTED
 
 #: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set, and of
 #: a base whose accuracy is small (a language model's 1/perplexity) at most this share of it.
 HEADLINE_LOSS = 0.03
 HEADLINE_SHARE = 0.1
+
+#: Quantities that tables of designs show only where they are minimised, and the keys of their columns.
+UNUSUAL: Mapping[str, str] = MappingProxyType({"tcdp": "tcdp_kg_s", "water": "water_l"})
 
 Interval = tuple[float, float, float]
 
@@ -51,7 +58,11 @@ class Trial:
         accuracy: on the validation set; None if it failed.
         cost: of the model on its best accelerator; None where no accelerator keeps the limits.
         range_kg: 5th, 50th and 95th percentile of the footprint, kgCO2e; None with `cost`.
-        on_front: whether it is one of the front's designs.
+        on_front: whether its model is on the front.
+        untrained: whether it was not run, because no accelerator keeps the limits with its model.
+        missed: where `cost` is None, which limit no accelerator keeps, and by how much.
+        chosen: the accelerator that the strategy chose with the model; None where the exact costs choose it.
+        broken: the limits that the model on that accelerator breaks: quantity, value and limit, SI.
     """
 
     number: int
@@ -65,6 +76,15 @@ class Trial:
     cost: DesignCost | None = None
     range_kg: Interval | None = None
     on_front: bool = False
+    untrained: bool = False
+    missed: str = ""
+    chosen: Accelerator | None = None
+    broken: tuple[tuple[str, float, float], ...] = ()
+
+    @property
+    def adopted(self) -> bool:
+        """Whether it is another study's, taken over instead of being run."""
+        return self.origin.startswith(ADOPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,30 @@ class Design:
 
 
 @dataclass(frozen=True, slots=True)
+class Member:
+    """A design of the front in figures: a model that some shown design has, on an accelerator of its own.
+
+    Args:
+        name: `1`, `2`, … from the cheapest on; a design that is shown has the same.
+        model: a shown design of the same model, for all that does not depend on the accelerator.
+        cost: on its accelerator.
+        range_kg: 5th, 50th and 95th percentile of the footprint, kgCO2e.
+        footprint: its parts.
+    """
+
+    name: str
+    model: Design
+    cost: DesignCost
+    range_kg: Interval
+    footprint: Footprint
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is itself among the designs that tables and figures show."""
+        return self.name == self.model.name
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """How to make the same study again.
 
@@ -134,8 +178,8 @@ class StudySummary:
         accelerators: size of the accelerator space.
         base: the unpruned model on its own best accelerator.
         base_feasible: whether that keeps all of the study's limits.
-        front: the non-dominated designs by rising cost, best accuracy last; where two quantities are minimised, of
-            each model on the front the designs that cost least in either.
+        front: the non-dominated designs by rising cost, best accuracy last; where several quantities are minimised,
+            of each model on the front the designs that cost least in one of them.
         trials: all finished trials, by number.
         attribution: what the headline's design owes to hardware and to pruning; None without such a design.
         headline: position in `front` of the design that the headline speaks of, or None.
@@ -148,7 +192,8 @@ class StudySummary:
         tuned_test: likewise on the test set.
         own: what the search itself cost; None where nothing is recorded.
         warnings: what else the reader should know, such as files that are not there.
-        second_reference: the second cost of the reference point, where two quantities are minimised.
+        whole_front: all designs of the front by rising cost; empty where `front` has them all.
+        further_references: the other costs of the reference point, where several quantities are minimised.
     """
 
     config: StudyConfig
@@ -169,12 +214,13 @@ class StudySummary:
     tuned_test: Score | None = None
     own: OwnFootprint | None = None
     warnings: tuple[str, ...] = ()
-    second_reference: float | None = None
+    further_references: tuple[float, ...] = ()
+    whole_front: tuple[Member, ...] = ()
 
     @property
     def reference(self) -> tuple[float, ...]:
         """The costs of the reference point."""
-        return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
+        return (self.reference_cost, *self.further_references)
 
     @property
     def name(self) -> str:
@@ -192,21 +238,55 @@ class StudySummary:
         return dict(enumerate(self.config.objectives.quantities)).get(1)
 
     @property
+    def further(self) -> tuple[str, ...]:
+        """All that is minimised beside the first quantity."""
+        return self.config.objectives.quantities[1:]
+
+    @property
+    def unusual(self) -> dict[str, int]:
+        """What is minimised and not in every table of designs anyway, and its place among all that is minimised."""
+        return {name: k for k, name in enumerate(self.config.objectives.quantities) if name in UNUSUAL}
+
+    @property
     def minimised(self) -> str:
         """All that is minimised, in words."""
         names = self.config.objectives.quantities
         at = " (carbon at the 95th percentile of its range)" if self.config.objectives.carbon_quantile == "p95" else ""
-        return " and ".join(names) + (at if {"carbon", "tcdp"} & {*names} else "")
+        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) + (
+            at if {"carbon", "tcdp"} & {*names} else ""
+        )
+
+    def is_high(self, quantity: str) -> bool:
+        """Whether a quantity, as objective and limit, is meant at the 95th percentile of carbon's range."""
+        return self.config.objectives.carbon_quantile == "p95" and quantity in ("carbon", "tcdp")
 
     @property
     def planned(self) -> int:
-        """Number of trials that the study asks for."""
-        return self.config.search.trials
+        """Number of trials that the study asks for, with those that it adopted."""
+        return self.config.search.trials + self.adopted
+
+    @property
+    def adopted(self) -> int:
+        """Number of trials that other studies made."""
+        return sum(trial.adopted for trial in self.trials)
 
     @property
     def failed(self) -> int:
-        """Number of failed trials."""
-        return sum(trial.status == "failed" for trial in self.trials)
+        """Number of trials that were run and came to nothing."""
+        return sum(trial.status == "failed" and not trial.untrained for trial in self.trials)
+
+    @property
+    def untrained(self) -> int:
+        """Number of trials that were not run, because no accelerator keeps the limits with their models."""
+        return sum(trial.untrained for trial in self.trials)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All designs of the front, by rising cost."""
+        return self.whole_front or tuple(
+            Member(design.name, design, design.cost, design.range_kg, design.estimate.footprint)
+            for design in self.front
+        )
 
     @property
     def left(self) -> int:
@@ -236,9 +316,10 @@ class StudySummary:
     @property
     def seconds_left(self) -> float | None:
         """Wall time until the last trial at the pace of the finished ones; None before the first."""
-        if not self.trials:
+        run = [trial.seconds for trial in self.trials if not trial.untrained]
+        if not run:
             return None
-        mean = sum(trial.seconds for trial in self.trials) / len(self.trials)
+        mean = sum(run) / len(run)
         rounds = -(-self.left // self.config.execution.workers)
         return mean * rounds
 

@@ -19,7 +19,7 @@ from catransformers.reports.assumptions import sentence
 from catransformers.reports.canvas import INK, MUTED, RULE, VERMILION, drawn, log_ticks, logarithmic
 from catransformers.reports.figure_page import FigurePage, PageTable, figure_page, plain_figure
 from catransformers.reports.wording import Unit, amount, breakable, number, plural, unit_for
-from catransformers.sweep import OBJECTIVES, Sweep
+from catransformers.sweep import OBJECTIVES, UNUSUAL, Sweep
 from catransformers.units import MILLI, MM2_PER_M2
 
 FloatArray = npt.NDArray[np.float64]
@@ -60,11 +60,12 @@ def summary(sweep: Sweep) -> str:
     """What was costed, what the limits leave, and how much of it is on the front."""
     total, kept = len(sweep.table), int(sweep.within.sum())
     limits = ", ".join(f"{key} {value:g}" for key, value in sweep.limits.to_dict().items())
+    carbon = ", carbon at the 95th percentile of its range" if sweep.carbon_quantile == "p95" else ""
     text = f"All {plural(total, 'accelerator')} were costed"
     text += f"; {kept:,} keep the limits ({limits})." if limits else "; there are no limits."
     return (
-        f"{text} The front in {_listed(sweep.objectives)} has {plural(len(sweep.front), 'design')}: no other is "
-        "at least as good in all of these and better in one."
+        f"{text} The front in {_listed(sweep.objectives)}{carbon} has {plural(len(sweep.front), 'design')}: "
+        "no other is at least as good in all of these and better in one."
     )
 
 
@@ -107,7 +108,7 @@ def _draw(axes: Any, sweep: Sweep) -> None:
     inside = sweep.within[others]
 
     def place(rows: IntArray) -> tuple[FloatArray, FloatArray]:
-        return sweep.designs.latency_s[rows] * latency.scale, sweep.designs.total_kg[rows] * carbon.scale
+        return sweep.designs.latency_s[rows] * latency.scale, sweep.quantity("carbon")[rows] * carbon.scale
 
     colouring: dict[str, Any] = {"cmap": "cividis_r", "norm": norm}
     crowd: dict[str, Any] = {"linewidths": 0, "rasterized": True}
@@ -125,7 +126,7 @@ def _draw(axes: Any, sweep: Sweep) -> None:
     bar = axes.figure.colorbar(members, ax=axes, label="die, mm²", pad=0.01)
     logarithmic(bar.ax.yaxis, norm.vmin, norm.vmax)
     axes.set_xlabel(f"latency ({latency.label})")
-    axes.set_ylabel(f"carbon over the device's life ({carbon.label})")
+    axes.set_ylabel(_carbon_title(sweep, carbon))
     for axis, quantity, unit in ((axes.xaxis, "latency", latency), (axes.yaxis, "carbon", carbon)):
         values = sweep.quantity(quantity) * unit.scale
         if _is_wide(values):
@@ -162,7 +163,7 @@ def sweep_figure(sweep: Sweep) -> dict[str, Any]:
         if rows.size:
             figure.add_scatter(
                 x=(sweep.designs.latency_s[rows] * latency.scale).tolist(),
-                y=(sweep.designs.total_kg[rows] * carbon.scale).tolist(),
+                y=(sweep.quantity("carbon")[rows] * carbon.scale).tolist(),
                 name=name, meta={"role": role}, marker=marker,
                 **({"mode": "markers", "hoverinfo": "text", "hovertext": [_hover(sweep, r) for r in rows]} | more),
             )  # fmt: skip
@@ -182,13 +183,18 @@ def sweep_figure(sweep: Sweep) -> dict[str, Any]:
     scales = {name: log if _is_wide(sweep.quantity(name)) else linear for name in ("latency", "carbon")}
     figure.update_layout(
         xaxis={"title": {"text": f"latency ({latency.label})"}, **scales["latency"], **axis},
-        yaxis={"title": {"text": f"carbon over the device's life ({carbon.label})"}, **scales["carbon"], **axis},
+        yaxis={"title": {"text": _carbon_title(sweep, carbon)}, **scales["carbon"], **axis},
         legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
         hovermode="closest",
         margin={"l": 8, "r": 12, "t": 8, "b": 8},
         height=540,
     )
     return plain_figure(figure)
+
+
+def _carbon_title(sweep: Sweep, unit: Unit) -> str:
+    at = "" if sweep.carbon_quantile == "p50" else ", 95th percentile"
+    return f"carbon over the device's life{at} ({unit.label})"
 
 
 def _hover(sweep: Sweep, row: int) -> str:
@@ -221,17 +227,19 @@ def front_csv(sweep: Sweep) -> str:
     return stream.getvalue()
 
 
-def sweep_html(sweep: Sweep, name: str) -> str:
+def sweep_html(sweep: Sweep, name: str, *, title: str = "", first: Sequence[str] = ()) -> str:
     """The sweep as a page that works without a network.
 
     Args:
         sweep: what was swept.
         name: of the model.
+        title: of the page, if not what was swept.
+        first: paragraphs before all others.
     """
     best = {**sweep.best, "knee": sweep.knee}
     page = FigurePage(
-        title=heading(sweep, name),
-        paragraphs=(summary(sweep), sentence(sweep.scenario)),
+        title=title or heading(sweep, name),
+        paragraphs=(*first, summary(sweep), sentence(sweep.scenario)),
         figure=sweep_figure(sweep),
         picture=sweep_svg(sweep),
         caption=caption(sweep, len(thinned(sweep))),
@@ -258,13 +266,13 @@ def costs(sweep: Sweep, rows: Sequence[int]) -> tuple[list[str], list[list[str]]
     """What designs cost as a table: headings with their units, and a row of texts for each design."""
     own, chosen = sweep.designs, np.asarray(rows, dtype=np.int64)
     low, _, high = sweep.ranges_kg(chosen)
-    carbon = _unit(sweep, "carbon", chosen)
+    carbon = unit_for("carbon", [float(np.median(own.total_kg[chosen]))])
     headings = [f"carbon ({breakable(carbon.label)})", "p5–p95"]
     columns = [
         [carbon.text(float(value)) for value in own.total_kg[chosen]],
         [f"{carbon.text(float(a))}–{carbon.text(float(b))}" for a, b in zip(low, high, strict=True)],
     ]
-    for name in ("latency", "energy", "area"):
+    for name in ("latency", "energy", "area", *(name for name in UNUSUAL if name in sweep.looked_at)):
         values, unit = sweep.quantity(name)[chosen], _unit(sweep, name, chosen)
         headings.append(f"{name} ({unit.label})")
         columns.append([unit.text(float(value)) for value in values])

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 from catransformers.reports import narrative
 from catransformers.reports.own_words import own_object
-from catransformers.reports.summary import Design, Score, StudySummary, saving
+from catransformers.reports.summary import UNUSUAL, Design, Member, Score, StudySummary, saving
 from catransformers.reports.wording import breakable, compact, number, percent, points, score, unit_for
 from catransformers.search.space_cost import DesignCost
 from catransformers.units import MM2_PER_M2
@@ -70,14 +71,17 @@ def study_object(summary: StudySummary) -> dict[str, Any]:
         "study": summary.name,
         "objective": summary.objective,
         **({"second_objective": summary.second} if summary.second else {}),
+        "objectives": list(summary.config.objectives.quantities),
         "metric": summary.metric,
         "scenario": summary.base.estimate.scenario.to_dict(),
         "technology": summary.base.estimate.technology.name,
         "trials": {
             "planned": summary.planned,
-            "complete": len(summary.trials) - summary.failed,
+            "complete": len(summary.trials) - summary.failed - summary.untrained,
             "failed": summary.failed,
+            "not_trained": summary.untrained,
             "left": summary.left,
+            **({"adopted": summary.adopted} if summary.adopted else {}),
         },
         "tested": summary.tested,
         "finished": summary.finished,
@@ -87,14 +91,28 @@ def study_object(summary: StudySummary) -> dict[str, Any]:
             "accuracy": summary.limits.floor,
             "cost": summary.reference[0],
             **({"second_cost": summary.reference[1]} if summary.second else {}),
+            "costs": dict(zip(summary.config.objectives.quantities, summary.reference, strict=True)),
         },
         "headline": breakable(narrative.headline(summary)),
         "best": None if summary.best is None else summary.best.name,
         "attribution": attribution_object(summary),
         "own_footprint": own_object(summary.own),
-        "base": design_object(summary.base),
-        "front": [design_object(design) for design in summary.front],
+        "base": _judged(summary.base, summary),
+        "front": [_member(member, summary) for member in summary.members],
+        "shown": [design.name for design in summary.front],
     }
+
+
+def _judged(design: Design, summary: StudySummary) -> dict[str, Any]:
+    """A design in short with the values of all that is minimised, SI."""
+    values = dict(zip(summary.config.objectives.quantities, design.cost.minimised, strict=True))
+    return {**design_object(design), "objectives": values}
+
+
+def _member(member: Member, summary: StudySummary) -> dict[str, Any]:
+    """A design of the front in short, whether it is shown or not."""
+    model = replace(member.model, name=member.name, cost=member.cost, range_kg=member.range_kg)
+    return _judged(model, summary)
 
 
 def attribution_object(summary: StudySummary) -> dict[str, Any] | None:
@@ -137,7 +155,7 @@ def dumps(data: Any) -> str:
 
 def front_csv(summary: StudySummary) -> str:
     """The front, a row a design, by rising cost. Every row names the scenario that its carbon holds for."""
-    rows = [_flat(design, summary) for design in summary.front]
+    rows = [_flat(member, summary) for member in summary.members]
     stream = io.StringIO()
     writer = csv.DictWriter(stream, list(rows[0]) if rows else ["design"], lineterminator="\n")
     writer.writeheader()
@@ -145,10 +163,11 @@ def front_csv(summary: StudySummary) -> str:
     return stream.getvalue()
 
 
-def _flat(design: Design, summary: StudySummary) -> dict[str, Any]:
-    cost, estimate = design.cost, design.estimate
-    low, middle, high = design.range_kg
-    row: dict[str, Any] = {"study": summary.name, "design": design.name, "trial": design.trial, **design.dimensions}
+def _flat(member: Member, summary: StudySummary) -> dict[str, Any]:
+    design, cost, carbon = member.model, member.cost, member.footprint
+    estimate = design.estimate
+    low, middle, high = member.range_kg
+    row: dict[str, Any] = {"study": summary.name, "design": member.name, "trial": design.trial, **design.dimensions}
     row |= {"params": estimate.parameters, "macs": estimate.macs, **cost.accelerator.to_dict()}
     for name in ("validation", "test", "validation_loss", "test_loss"):
         value: Score | None = getattr(design, name)
@@ -160,14 +179,15 @@ def _flat(design: Design, summary: StudySummary) -> dict[str, Any]:
         "total_kg_p5": low,
         "total_kg_p50": middle,
         "total_kg_p95": high,
-        "die_kg": float(estimate.footprint.die_kg),
-        "dram_kg": float(estimate.footprint.dram_kg),
-        "package_kg": float(estimate.footprint.package_kg),
+        "die_kg": float(carbon.die_kg),
+        "dram_kg": float(carbon.dram_kg),
+        "package_kg": float(carbon.package_kg),
         "operational_kg": cost.operational_kg,
         "latency_s": cost.latency_s,
         "energy_j": cost.energy_j,
         "area_mm2": cost.area_m2 * MM2_PER_M2,
         "weights_on_chip": cost.resident,
+        **{UNUSUAL[name]: cost.minimised[place] for name, place in summary.unusual.items()},
     }
 
 
@@ -177,6 +197,7 @@ def terminal_front(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
     carbon = unit_for("carbon", [d.cost.total_kg for d in shown])
     latency = unit_for("latency", [d.cost.latency_s for d in shown])
     energy = unit_for("energy", [d.cost.energy_j for d in shown])
+    others = {n: unit_for(n, [d.cost.minimised[place] for d in shown]) for n, place in summary.unusual.items()}
     where = "test" if summary.tested else "validation"
     titles = [
         "design",
@@ -185,10 +206,11 @@ def terminal_front(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
         f"{summary.metric} %\n{where}",
         f"loss, points\n{where}",
         f"{carbon.label}\np5–p95",
-        f"{summary.objective}\nvs base",
+        f"{summary.objective}{' p95' if summary.is_high(summary.objective) else ''}\nvs base",
         latency.label,
         energy.label,
         "mm²",
+        *(f"{name}\n{unit.label}" for name, unit in others.items()),
         "DRAM",
     ]
     rows = []
@@ -210,6 +232,7 @@ def terminal_front(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
             latency.text(d.cost.latency_s),
             energy.text(d.cost.energy_j),
             number(d.cost.area_m2 * MM2_PER_M2),
+            *(unit.text(d.cost.minimised[summary.unusual[name]]) for name, unit in others.items()),
             "no" if d.cost.resident else "yes",
         ]
         rows.append([breakable(cell) for cell in row])

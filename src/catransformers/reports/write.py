@@ -83,7 +83,7 @@ def write_summary(
     if checkpoints:
         _verify_all(summary, study)
     try:
-        with _in_place_of(out) as folder:
+        with in_place_of(out) as folder:
             _write(summary, study, folder, checkpoints=checkpoints)
             return tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()))
     except OSError as error:
@@ -94,7 +94,8 @@ def _nothing(summary: StudySummary) -> str:
     if not summary.trials:
         return "no trial has been completed yet, so there is nothing to report"
     first = f"trial {summary.trials[0].number} says: {summary.trials[0].error}"
-    return f"{plural(len(summary.trials), 'trial')}, all failed, so there is nothing to report; {first}"
+    what = "failed" if summary.failed else "of models that no accelerator keeps the limits with"
+    return f"{plural(len(summary.trials), 'trial')}, all {what}, so there is nothing to report; {first}"
 
 
 def _write(summary: StudySummary, study: StudyDirectory, folder: Path, *, checkpoints: bool) -> None:
@@ -158,7 +159,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 @contextmanager
-def _in_place_of(out: Path) -> Iterator[Path]:
+def in_place_of(out: Path) -> Iterator[Path]:
     """An empty folder that takes the place of `out` if all goes well.
 
     Raises:

@@ -7,30 +7,26 @@ reference cost where it does not). A model of cost c* and accuracy Y adds the ar
 
 where widthₖ is the part right of c* of the step on which the front's accuracy is f_k. The hypervolume is measured in
 accuracy, as people and the final judge see it, not in its logit, which would make the step from 2 % to 4 % worth
-three times that from 60 % to 65 %. The Gaussian process says that logit Y is normal, P(Y > y) = Φ((μ − logit y)/s);
-EI(f) of such a Y has no closed form, so the one-dimensional integral is done by Gauss–Legendre quadrature in z = logit
-y, in panels that end at every f_k (where the integrand has its only kinks) and are no wider than twice the least s.
+three times that from 60 % to 65 %. The Gaussian process says that logit Y is normal; C(y) is constant between two
+levels, so that what is needed of Y is the chance mass between them (`chances`).
 
-The best of a million candidates needs few such integrals. A candidate's gain is at most (reference − c*) · EI(f*) with
-f* the front's accuracy at c*, and the logistic function is nowhere above f* steeper than σ' = its slope at max(f*, ½):
-EHVI ≤ (reference − c*) · σ' · s·(x Φ(x) + φ(x)), x = (μ − logit f*)/s. Candidates are looked at by falling bound until
-no bound is left that could win.
+The best of a million candidates needs few such integrals: with upper bounds of the chances, which are looked up, the
+same sum bounds a candidate's gain. Candidates are looked at by falling bound until none is left that could win.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
+from concurrent.futures import ThreadPoolExecutor
+from os import cpu_count
 
 import numpy as np
-from scipy.special import expit, logit, ndtr
 
+from catransformers.search.chances import ChanceTable, chances
 from catransformers.search.pareto import Staircase
 from catransformers.search.space import FloatArray
 
-NODES = 4  # Gauss–Legendre nodes a panel
-REACH = 6.0  # standard deviations from the mean beyond which P(Y > y) is 0 or 1
-LOWEST = -14.0  # logit of the least accuracy that counts (8e-7)
-CHUNK = 1 << 22  # probabilities in one pass (32 MiB)
+ROWS = 1 << 14  # candidates in one pass of the bound
+PART = 1 << 10  # candidates in one pass of the exact value
 BATCH = 1 << 13  # candidates between two looks at the bound
 
 
@@ -48,20 +44,18 @@ def expected_improvement(mean: FloatArray, deviation: FloatArray, cost: FloatArr
 
     Reference: Emmerich, Giannakoglou and Naujoks (2006) define EHVI; with one objective known it is the sum above.
     """
-    z, weight = quadrature(mean, deviation, steps.levels, steps.reference_level)
-    limit = steps.cost_of(expit(z))  # falls never: a higher accuracy costs no less
-    result = np.zeros(mean.shape)
-    order = np.argsort(cost, kind="stable")
-    order = order[cost[order] < steps.reference_cost]
-    rows = max(1, CHUNK // z.size)
-    for begin in range(0, order.size, rows):
-        chosen = order[begin : begin + rows]
-        first = int(np.searchsorted(limit, cost[chosen[0]], side="right"))
-        exceeds = ndtr((mean[chosen, None] - z[first:]) / deviation[chosen, None])
-        result[chosen] = np.einsum(
-            "ij,ij,j->i", exceeds, np.maximum(limit[first:] - cost[chosen, None], 0), weight[first:]
-        )
+    result = np.empty(mean.shape)
+    for begin in range(0, mean.size, PART):
+        some = slice(begin, begin + PART)
+        mass = chances(mean[some], deviation[some], steps.levels[::-1], steps.reference_level)
+        result[some] = (mass * _widths(cost[some], steps)).sum(axis=1)
     return result
+
+
+def _widths(cost: FloatArray, steps: Staircase) -> FloatArray:
+    """(n, k + 1) (C(y) − c*)⁺ above all levels of the front, then below each of them."""
+    prices = np.append(steps.reference_cost, steps.costs[::-1])
+    return np.maximum(prices - cost[:, None], 0.0)
 
 
 def most_promising(
@@ -77,53 +71,32 @@ def most_promising(
         The position (the lowest of equals, as far as rounding can tell) and its gain; a gain of 0 says that no
         candidate promises anything.
     """
-    bound = improvement_bound(mean, deviation, cost, steps)
-    if chance is not None:
-        bound = bound * chance
+    factor = np.ones(mean.size) if chance is None else chance
+    bound = improvement_bound(mean, deviation, cost, steps) * factor
     order = np.argsort(-bound, kind="stable")
-    best, gain = int(order[0]), 0.0
-    for begin in range(0, order.size, BATCH):
-        chosen = order[begin : begin + BATCH]
-        if bound[chosen[0]] <= gain:
-            break
-        found = expected_improvement(mean[chosen], deviation[chosen], cost[chosen], steps)
-        if chance is not None:
-            found = found * chance[chosen]
-        winner = int(found.argmax())
-        if found[winner] > gain:
-            best, gain = int(chosen[winner]), float(found[winner])
+    best, gain = 0, 0.0
+    begin, step = 0, PART  # the first few give a gain to compare the many with
+    while begin < order.size and bound[order[begin]] > gain:
+        chosen = order[begin : begin + step]
+        begin, step = begin + step, BATCH
+        chosen = chosen[bound[chosen] > gain]
+        chosen = chosen[np.argsort(deviation[chosen], kind="stable")]  # alike ones need fewer nodes of quadrature
+        found = expected_improvement(mean[chosen], deviation[chosen], cost[chosen], steps) * factor[chosen]
+        greatest = float(found.max())
+        if greatest > gain:
+            best, gain = int(chosen[found == greatest].min()), greatest
     return best, gain
 
 
 def improvement_bound(mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase) -> FloatArray:
-    """(n,) what the expected improvement of each candidate cannot exceed; see the module."""
-    level = logit(np.clip(steps.level_at(cost), expit(LOWEST), 1 - 1e-12))
-    steepest = expit(np.maximum(level, 0))
-    slope = steepest * (1 - steepest)
-    x = (mean - level) / deviation
-    excess = deviation * (x * ndtr(x) + np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi))
-    room = np.maximum(steps.reference_cost - cost, 0)
-    # Below LOWEST the integral is not cut off: what the front has for free counts from accuracy 0.
-    return np.where(room > 0, room * (slope * np.maximum(excess, 0) + expit(LOWEST)), 0.0)
+    """(n,) what the expected improvement of each candidate does not exceed; see the module."""
+    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
+    bound = np.empty(mean.size)
 
+    def part(begin: int) -> None:
+        some = slice(begin, begin + ROWS)
+        bound[some] = np.einsum("ij,ij->i", table.at(mean[some], deviation[some]), _widths(cost[some], steps))
 
-def quadrature(
-    mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0
-) -> tuple[FloatArray, FloatArray]:
-    """Nodes in z = logit y, rising, and weights for an integral over y from `floor` up, with kinks at `levels`."""
-    bottom = LOWEST if floor <= expit(LOWEST) else float(logit(floor))
-    low = max(float(np.min(mean - REACH * deviation)), bottom + (1 if bottom == LOWEST else 0))
-    high = max(float(np.max(mean + REACH * deviation)), low + 1)
-    kinks = logit(levels[(levels > expit(bottom)) & (levels < 1)])
-    ends = np.unique(np.concatenate(([bottom, low, high, max(high, *kinks, low) + 1], kinks)))
-    finest = min(max(2 * float(deviation.min()), 0.05), 0.5)
-    edges = [ends[:1]]
-    for a, b in pairwise(ends):
-        width = finest if low <= a < high else 1.0
-        edges.append(np.linspace(a, b, int(np.ceil((b - a) / width)) + 1)[1:])
-    edge = np.concatenate(edges)
-    x, w = np.polynomial.legendre.leggauss(NODES)
-    half, middle = np.diff(edge)[:, None] / 2, (edge[1:, None] + edge[:-1, None]) / 2
-    z = (middle + half * x).ravel()
-    y = expit(z)
-    return z, (half * w).ravel() * y * (1 - y)
+    with ThreadPoolExecutor(cpu_count() or 1) as pool:
+        list(pool.map(part, range(0, mean.size, ROWS)))
+    return bound

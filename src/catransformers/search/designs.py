@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.power import energy_with_idle_j
+from catransformers.search.pareto import frontk
 from catransformers.search.problem import Limits
 from catransformers.search.quantities import values_of
 from catransformers.search.regions import front2
@@ -51,7 +52,7 @@ class DesignCost:
         embodied_kg: kgCO2e of making the device.
         operational_kg: kgCO2e of using it for life.
         objective: the value of what the study minimises (first), SI.
-        second: the value of the second quantity that it minimises, if any.
+        further: the values of the other quantities that it minimises, if any.
     """
 
     accelerator: Accelerator
@@ -66,7 +67,17 @@ class DesignCost:
     embodied_kg: float
     operational_kg: float
     objective: float
-    second: float | None = None
+    further: tuple[float, ...] = ()
+
+    @property
+    def minimised(self) -> tuple[float, ...]:
+        """The values of all that the study minimises, SI, in its order."""
+        return (self.objective, *self.further)
+
+    @property
+    def second(self) -> float | None:
+        """The value of the second quantity that the study minimises, if any."""
+        return self.further[0] if self.further else None
 
     @property
     def total_kg(self) -> float:
@@ -166,10 +177,14 @@ class Designs:
         found = values_of({name}, self.latency_s[one], self.energy_j[one], self.resident[one], self.silicon, one)
         return float(found[name][0])
 
-    def front(self, quantities: tuple[str, str]) -> IntArray:
-        """The accelerators that keep the limits and that none beats in two quantities, by the first of them."""
-        first, second = (np.where(self.within, self.quantity(name), np.inf) for name in quantities)
-        return front2(first, second)
+    def front(self, quantities: Sequence[str]) -> IntArray:
+        """The accelerators that keep the limits and that none beats in several quantities, by the first of them."""
+        values = [np.where(self.within, self.quantity(name), np.inf) for name in quantities]
+        return front2(*values) if len(values) == 2 else frontk(np.stack(values, axis=1))
+
+    def points(self, accelerators: IntArray, quantities: Sequence[str]) -> FloatArray:
+        """(accelerators, quantities) what the model costs on some accelerators, SI."""
+        return np.stack([self.quantity(name)[accelerators] for name in quantities], axis=1)
 
     def best(self, quantity: str, *, limited: bool = True) -> int | None:
         """The accelerator with the least `quantity`, the first of equals; None if no design keeps the limits."""

@@ -135,6 +135,27 @@ def _fronts_of(
     for name, bound in limits.items():
         if name not in BY_ACCELERATOR:
             feasible &= values[name].reshape(one.shape) <= bound
+    return _points_of(one, two, feasible, chosen)
+
+
+def fronts_of_designs(
+    first: FloatArray, second: FloatArray, feasible: NDArray[np.bool_], accelerators: IntArray
+) -> HardwareFronts:
+    """The fronts of models whose designs are all given.
+
+    Args:
+        first, second: (models, designs) the two costs.
+        feasible: (models, designs) which of them keep the limits.
+        accelerators: (designs,) their rows in the table.
+    """
+    counts, one, two, rows = _points_of(first, second, feasible, accelerators)
+    return HardwareFronts(_starts(counts), one, two, rows)
+
+
+def _points_of(
+    one: FloatArray, two: FloatArray, feasible: NDArray[np.bool_], chosen: NDArray[np.signedinteger]
+) -> _Points:
+    """The points of fronts from all designs, (models, designs)."""
     if not feasible.all():
         one, two = np.where(feasible, one, np.inf), np.where(feasible, two, np.inf)
     order = one.argsort(axis=1)

@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.search.pareto import front, hypervolume
+from catransformers.search.pareto import levels as levels_of
 from catransformers.search.problem import SearchProblem
 from catransformers.search.regions import Layers, Region, front2, layers
+from catransformers.search.scalarisation import volume_unit
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.space_cost import SpaceCost
+from catransformers.search.volumes import DIRECTIONS, fixed_directions, hypervolumes, shadow
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +39,18 @@ class Tried:
     accelerator: int | None = None
 
 
-def curve(problem: SearchProblem, trials: Sequence[Tried]) -> FloatArray:
-    """(trials,) hypervolume of trained models × all accelerators after each trial; never falls."""
+def curve(problem: SearchProblem, trials: Sequence[Tried], *, directions: int = DIRECTIONS) -> FloatArray:
+    """(trials,) hypervolume of trained models × all accelerators after each trial; never falls.
+
+    Args:
+        problem: the models and what they cost.
+        trials: in order.
+        directions: in which it is looked at where three costs or more are minimised; see `volumes`.
+    """
     accuracy = [trial.accuracy for trial in trials]
+    if problem.many is not None:
+        shadows = [shadow(problem.many.of(trial.model)[0], problem.reference, directions) for trial in trials]
+        return hypervolumes(accuracy, shadows, problem.floor)
     if problem.fronts is None:
         costs = [np.array([problem.cost[trial.model]]) for trial in trials]
         return _curve(accuracy, [(cost, None) for cost in costs], problem.reference, problem.floor)
@@ -46,8 +58,16 @@ def curve(problem: SearchProblem, trials: Sequence[Tried]) -> FloatArray:
     return _curve(accuracy, fronts, problem.reference, problem.floor)
 
 
-def curve_as_run(costs: SpaceCost, trials: Sequence[Tried]) -> FloatArray:
+def curve_as_run(costs: SpaceCost, trials: Sequence[Tried], *, directions: int = DIRECTIONS) -> FloatArray:
     """(trials,) hypervolume after each trial of the designs that were tried, and of no others; never falls."""
+    if costs.many is not None:
+        names, reference = costs.many, costs.reference
+        shadows = []
+        for trial in trials:
+            found = costs.designs(trial.model)
+            rows = found.front(names) if trial.accelerator is None else np.array([trial.accelerator])
+            shadows.append(shadow(found.points(rows[found.within[rows]], names), reference, directions))
+        return hypervolumes([trial.accuracy for trial in trials], shadows, costs.limits.floor)
     accuracy: list[float | None] = []
     designs: list[tuple[FloatArray, FloatArray | None]] = []
     for trial in trials:
@@ -88,8 +108,19 @@ def _curve(
     return np.maximum.accumulate(np.array(values, dtype=np.float64)) if values else np.empty(0)
 
 
-def best_possible(problem: SearchProblem, accuracy: FloatArray) -> float:
-    """The hypervolume of all models of the space, of which the accuracies (models,) are known: the exact optimum."""
+def best_possible(problem: SearchProblem, accuracy: FloatArray, *, directions: int = DIRECTIONS) -> float:
+    """The hypervolume of all models of the space, of which the accuracies (models,) are known: the exact optimum.
+
+    With three costs and more every direction takes a pass over all designs: fewer do for a large space, if the curves
+    that are compared with it are made with as many.
+    """
+    if problem.many is not None:
+        unit, costs = volume_unit(problem.reference), len(problem.reference)
+        volumes = [
+            hypervolume(accuracy, -(np.maximum(problem.many.reached(towards), 0) ** costs), 0.0, problem.floor)
+            for towards in fixed_directions(costs, directions)
+        ]
+        return unit * float(np.mean(volumes))
     if problem.fronts is None:
         return hypervolume(accuracy, problem.cost, problem.reference_cost, problem.floor)
     return best_layers(problem, accuracy).hypervolume
@@ -132,6 +163,9 @@ def incumbents(problem: SearchProblem, trials: Sequence[Tried]) -> IntArray:
     """Positions of the trials whose models have a design on the front, equal ones once; one cost: by rising cost."""
     done = [k for k, trial in enumerate(trials) if trial.accuracy is not None and trial.accuracy >= problem.floor]
     accuracy = [float(trials[k].accuracy or 0.0) for k in done]
+    if problem.many is not None:
+        found = [problem.many.of(trials[k].model)[0] for k in done]
+        return np.array(sorted({done[k] for owners, _ in levels_of(accuracy, found) for k in owners}), dtype=np.int64)
     if problem.fronts is None:
         members = front(accuracy, [problem.cost[trials[k].model] for k in done])
         return np.array([done[k] for k in members], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Fronts and hypervolumes for one quantity to maximise (accuracy) and one to minimise (cost).
+"""Fronts and hypervolumes for one quantity to maximise (accuracy) and one to minimise (cost); fronts in many costs.
 
 A design is on the front if no other is at least as good in both and better in one; of equal designs one is kept.
 The hypervolume is the area between the front and a reference point (Zitzler & Thiele, 1998): with accuracy upwards
@@ -7,6 +7,7 @@ and cost to the right, of all points (f, c) with f below and c right of some mem
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +31,48 @@ def front(accuracy: ArrayLike, cost: ArrayLike) -> NDArray[np.int64]:
     order = order[np.isfinite(c[order])]
     best_before = np.concatenate(([-np.inf], np.maximum.accumulate(f[order])[:-1])) if order.size else f[order]
     return order[f[order] > best_before].astype(np.int64)
+
+
+def frontk(points: ArrayLike) -> NDArray[np.int64]:
+    """Positions of the points (n, costs) that no other beats in any number of costs, by rising first cost.
+
+    Points of infinite cost are never on the front; of equal points the first one is kept.
+    """
+    costs = np.asarray(points, dtype=np.float64)
+    rest = np.flatnonzero(np.isfinite(costs).all(axis=1))
+    # In lexicographic order no point is beaten by a later one: each first one left is a member.
+    rest = rest[np.lexsort((rest, *costs[rest].T[::-1]))]
+    members = []
+    while rest.size:
+        best, rest = rest[0], rest[1:]
+        members.append(best)
+        rest = rest[(costs[rest] < costs[best]).any(axis=1)]
+    return np.array(members, dtype=np.int64)
+
+
+def levels(
+    accuracy: Sequence[float], points: Sequence[FloatArray]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """The front of some models in accuracy and many costs, level by level of accuracy from the highest.
+
+    Args:
+        accuracy: of each model.
+        points: (designs, costs) of each.
+
+    Yields:
+        For each level its members: (members,) which model, and which of its designs. Equal designs once.
+    """
+    below = np.empty((0, points[0].shape[1])) if points else np.empty((0, 0))
+    for level in sorted(set(accuracy), reverse=True):
+        group = [k for k, own in enumerate(accuracy) if own == level]
+        owner = np.repeat(group, [len(points[k]) for k in group])
+        place = np.concatenate([np.arange(len(points[k])) for k in group])
+        designs = np.concatenate([points[k] for k in group])
+        members = frontk(designs)
+        members = members[[not (below <= design).all(axis=1).any() for design in designs[members]]]
+        yield owner[members], place[members]
+        # What the new members beat need not be kept: they are at least as good wherever it matters below.
+        below = np.concatenate([below, designs[members]])
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,21 @@
 """What is searched for: the objectives and limits of a study, and what a strategy is told and answers.
 
 A strategy sees a `SearchProblem`: the space and, for every model in it, what it costs at least over all accelerators:
-one number where one quantity is minimised, the exact hardware front where two are. Accuracy is the only unknown, and
-arrives as `Observation`s.
+one number where one quantity is minimised, the exact hardware front where two are; where there are more, what any
+weighting of them comes to. Accuracy is the only unknown, and arrives as `Observation`s.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
 from catransformers.search.hardware_fronts import HardwareFronts
+from catransformers.search.scalarisation import ManyCosts
 from catransformers.search.space import FloatArray, ModelSpace
 
 Objective = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
@@ -44,20 +45,20 @@ class Objectives:
     """What is minimised beside maximising accuracy.
 
     Args:
-        minimise: one quantity or two different ones, of `OBJECTIVES`.
+        minimise: one quantity or several different ones, of `OBJECTIVES`.
         carbon_quantile: what `carbon` means, as objective, as limit and in `tcdp`: `p50` is the footprint at the
             typical value of every factor, `p95` the 95th percentile of its range, which one design in twenty exceeds.
 
     Raises:
-        ValueError: for no, more than two, repeated or unknown quantities.
+        ValueError: for no, repeated or unknown quantities.
     """
 
     minimise: tuple[Objective, ...] = ("carbon",)
     carbon_quantile: CarbonQuantile = "p50"
 
     def __post_init__(self) -> None:
-        if len(self.minimise) not in (1, 2) or len(set(self.minimise)) != len(self.minimise):
-            raise ValueError(f"one or two different quantities, not {self.minimise}")
+        if not self.minimise or len(set(self.minimise)) != len(self.minimise):
+            raise ValueError(f"not one quantity, or several different quantities: {self.minimise}")
         unknown = [name for name in self.minimise if name not in OBJECTIVES]
         if unknown or self.carbon_quantile not in get_args(CarbonQuantile):
             raise ValueError(f"unknown quantities {unknown} or quantile {self.carbon_quantile!r}")
@@ -111,9 +112,45 @@ class Limits:
         return 0.0 if self.accuracy is None else self.accuracy
 
 
+class Searched(Protocol):
+    """What is searched for, as far as it can be said of spaces of any size; see `SearchProblem`."""
+
+    @property
+    def space(self) -> ModelSpace:
+        """The models."""
+        ...
+
+    @property
+    def objectives(self) -> Objectives:
+        """What the costs are."""
+        ...
+
+    @property
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the hypervolume's reference point."""
+        ...
+
+    @property
+    def floor(self) -> float:
+        """Its accuracy: what a member of the front must reach."""
+        ...
+
+    def feasible(self, index: int) -> bool:
+        """Whether a model may be tried."""
+        ...
+
+    def cost_of(self, index: int) -> float:
+        """The least first cost of a model over all accelerators; infinite where none is feasible."""
+        ...
+
+    def in_order(self) -> Iterator[int]:
+        """All feasible models, if they can be gone through; else none."""
+        ...
+
+
 @dataclass(frozen=True)
 class SearchProblem:
-    """Maximise accuracy and minimise one or two costs over the models of `space`.
+    """Maximise accuracy and minimise one or more costs over the models of `space`.
 
     Args:
         space: the models.
@@ -122,6 +159,7 @@ class SearchProblem:
         objectives: what the costs are.
         fronts: where two costs are minimised, every model's exact hardware front.
         second_reference: then the second cost of the reference point.
+        many: where three costs or more are minimised, the designs of all models.
         floor: the accuracy of the reference point: what a member of the front must reach.
     """
 
@@ -132,6 +170,7 @@ class SearchProblem:
     fronts: HardwareFronts | None = None
     second_reference: float | None = None
     floor: float = 0.0
+    many: ManyCosts | None = None
 
     def __post_init__(self) -> None:
         if self.cost.shape != (self.space.size,):
@@ -140,10 +179,26 @@ class SearchProblem:
             raise ValueError("two costs need their hardware fronts and a second reference")
         if self.fronts is not None and len(self.fronts) != self.space.size:
             raise ValueError(f"{len(self.fronts)} hardware fronts for {self.space.size} models")
+        if (self.many is None) != (len(self.objectives.minimise) < 3):
+            raise ValueError("three costs and more need the designs of all models")
+
+    def feasible(self, index: int) -> bool:
+        """Whether a model has a feasible accelerator."""
+        return bool(np.isfinite(self.cost[index]))
+
+    def cost_of(self, index: int) -> float:
+        """The least first cost of a model; infinite where no accelerator is feasible."""
+        return float(self.cost[index])
+
+    def in_order(self) -> Iterator[int]:
+        """All feasible models."""
+        return (int(model) for model in np.flatnonzero(np.isfinite(self.cost)))
 
     @property
     def reference(self) -> tuple[float, ...]:
         """The costs of the hypervolume's reference point."""
+        if self.many is not None:
+            return self.many.reference
         return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
 
     @property

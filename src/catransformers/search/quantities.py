@@ -6,7 +6,7 @@ the next one draw; the product of carbon and delay (tCDP) and the mean power are
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,15 +94,69 @@ class Block:
         self._energy = second_times * second.energy_j(everything, chosen) if wanted & _ENERGY else None
         self._latency = second_times * second.latency_s(everything, chosen) if wanted & _LATENCY else None
 
-    def values(self, v: slice) -> dict[str, FloatArray]:
-        """The quantities of the models whose first stack is one of the variants `v`: (v, w, accelerators)."""
-        resident = demand_bytes(self._first, self._second, v)[:, :, None] <= self._silicon.capacity_bytes[self._chosen]
+    def values(
+        self, v: IntArray | slice, w: IntArray | slice = slice(None), some: IntArray | slice = slice(None)
+    ) -> dict[str, FloatArray]:
+        """Quantities of the models made of the variants `v` and `w`, on `some` of the accelerators: (v, w, some)."""
+        chosen = self._chosen[some]
+        resident = demand_bytes(self._first, self._second, v)[:, w, None] <= self._silicon.capacity_bytes[chosen]
         energy = latency = None
         if self._energy is not None:
-            energy = _combined(self._first.energy_j(v, self._chosen), self._energy, resident)
+            energy = _combined(self._first.energy_j(v, chosen), self._energy[:, w][:, :, some], resident)
         if self._latency is not None:
-            latency = _combined(self._first.latency_s(v, self._chosen), self._latency, resident)
-        return values_of(self._names, latency, energy, resident, self._silicon, self._chosen)
+            latency = _combined(self._first.latency_s(v, chosen), self._latency[:, w][:, :, some], resident)
+        return values_of(self._names, latency, energy, resident, self._silicon, chosen)
+
+    def bounds(
+        self, v: IntArray, begins: IntArray, w: IntArray
+    ) -> Iterator[tuple[NDArray[np.bool_], dict[str, FloatArray], dict[str, FloatArray]]]:
+        """Between which values the quantities of groups of models lie, streamed and resident.
+
+        Args:
+            v: variants of the first stack, group by group.
+            begins: where in `v` each group begins.
+            w: some variants of the second stack.
+
+        Yields:
+            For each of the two modes whether some model is in it, (groups, accelerators); then the least and the
+            greatest values that the quantities can have there.
+        """
+        demand = demand_bytes(self._first, self._second, v)[:, w]
+        least = np.minimum.reduceat(demand.min(axis=1), begins)[:, None]
+        most = np.maximum.reduceat(demand.max(axis=1), begins)[:, None]
+        capacity = self._silicon.capacity_bytes[self._chosen]
+        latency, energy = (
+            None if of_second is None else _between(of_first(v, self._chosen), of_second[:, w], begins)
+            for of_first, of_second in (
+                (self._first.latency_s, self._latency),
+                (self._first.energy_j, self._energy),
+            )
+        )
+        for mode, occurs in ((STREAMED, most > capacity), (RESIDENT, least <= capacity)):
+            resident = np.full(occurs.shape, mode == RESIDENT)
+            found = []
+            for low, high in ((0, 1), (1, 0)):  # an inference that takes longer waits less for the next one
+                values = values_of(
+                    self._names,
+                    None if latency is None else latency[high][mode],
+                    None if energy is None else energy[low][mode],
+                    resident,
+                    self._silicon,
+                    self._chosen,
+                )
+                if latency is not None:
+                    if "tcdp" in values:
+                        values["tcdp"] = values["tcdp"] / latency[high][mode] * latency[low][mode]
+                    if "latency" in values:
+                        values["latency"] = latency[low][mode]
+                found.append(values)
+            yield occurs, found[0], found[1]
+
+
+def _between(first: FloatArray, second: FloatArray, begins: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(2, groups, a) least and greatest sum of each group of the first stack's variants with any of the second's."""
+    least = np.minimum.reduceat(first, begins, axis=1) + second.min(axis=1, keepdims=True)
+    return least, np.maximum.reduceat(first, begins, axis=1) + second.max(axis=1, keepdims=True)
 
 
 def _combined(first: FloatArray, second: FloatArray, resident: NDArray[np.bool_]) -> FloatArray:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.carbon.footprint import footprint
-from catransformers.carbon.impacts import impact_footprint
+from catransformers.carbon.impacts import impact_footprint, unknown_factors
 from catransformers.carbon.scenario import Scenario
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import AcceleratorTable
@@ -24,7 +24,8 @@ from catransformers.hardware.power import power_table
 from catransformers.hardware.technology import Technology
 from catransformers.search.carbon_quantile import QuantileCarbon
 from catransformers.search.cheapest import cheapest
-from catransformers.search.designs import Attribution, DesignCost, Designs, Shortfall, designs, shortfall
+from catransformers.search.costs import Costs
+from catransformers.search.designs import Attribution, DesignCost, Designs, Shortfall, designs
 from catransformers.search.hardware_fronts import HardwareFronts, hardware_fronts
 from catransformers.search.problem import (
     REFERENCE_MARGIN,
@@ -34,6 +35,7 @@ from catransformers.search.problem import (
     SearchProblem,
     reference_cost,
 )
+from catransformers.search.scalarisation import ManyCosts, many_costs
 from catransformers.search.shapes import StackShapes, prefixes_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts
@@ -45,47 +47,18 @@ __all__ = ["Attribution", "DesignCost", "SpaceCost", "check_room", "space_cost"]
 
 
 @dataclass(frozen=True)
-class SpaceCost:
-    """The cost side of a study; see `space_cost`, which makes it.
+class SpaceCost(Costs):
+    """The cost side of a study whose models are all costed; see `space_cost`, which makes it.
 
     Args:
-        space: the models.
-        table: the accelerators.
-        technology: what these are made of.
-        scenario: where and how long they are made and used.
-        objectives: what is minimised.
-        limits: what no design may exceed.
         first: the costs of the variants of the first stack (of CLIP, the vision encoder).
         second: those of the second one (of CLIP, the text encoder); nothing in a family that has one stack.
-        base_first: the base model's first stack, one variant.
-        base_second: its second one.
-        silicon: area, buffers and embodied carbon of the accelerators.
         parameters: (models,).
     """
 
-    space: ModelSpace
-    table: AcceleratorTable
-    technology: Technology
-    scenario: Scenario
-    objectives: Objectives
-    limits: Limits
     first: StackCosts
     second: StackCosts
-    base_first: StackCosts
-    base_second: StackCosts
-    silicon: Silicon
     parameters: IntArray
-
-    @property
-    def objective(self) -> Objective:
-        """The quantity that is minimised (first)."""
-        return self.objectives.first
-
-    @property
-    def both(self) -> tuple[str, str] | None:
-        """The two quantities that are minimised; None where it is one."""
-        names = self.objectives.minimise
-        return (names[0], names[1]) if len(names) > 1 else None
 
     @cached_property
     def fronts(self) -> HardwareFronts | None:
@@ -105,15 +78,41 @@ class SpaceCost:
         return found
 
     @cached_property
+    def many_designs(self) -> ManyCosts | None:
+        """Where three quantities or more are minimised, the designs of all models."""
+        if self.many is None:
+            return None
+        return many_costs(
+            self.first,
+            self.second,
+            self.silicon,
+            self.many,
+            self.reference,
+            self.limits.of_designs(),
+            second_times=self.scenario.texts_per_image,
+            allowed=np.isfinite(self.cost),
+        )
+
+    @property
+    def _dearest(self) -> int:
+        """The model that costs most of those that have a feasible accelerator."""
+        return int(np.where(np.isfinite(self.cost), self.cost, -np.inf).argmax())
+
+    @cached_property
     def reference(self) -> tuple[float, ...]:
         """The costs of the hypervolume's reference point, fixed by the study alone.
 
         Of one quantity: `problem.reference_cost`. Of two: 1.1 × the dearest that the base model's own front is in
-        each; where the base breaks a limit, 1.1 × the dearest that any model's front is.
+        each; where the base breaks a limit, 1.1 × the dearest that any model's front is. Of more: as of two, but
+        where the base breaks a limit, the model whose least first cost is greatest stands in for it.
 
         Raises:
             InfeasibleError: if no model of the space has a feasible accelerator.
         """
+        if self.many is not None:
+            found = self.base_designs if self.base_designs.within.any() else self.designs(self._dearest)
+            points = found.points(found.front(self.many), self.many)
+            return tuple(REFERENCE_MARGIN * float(end) for end in points.max(axis=0))
         if self.both is None:
             base = self.base_best.objective if self.base_best.feasible else np.inf
             return (reference_cost(base, self.cost),)
@@ -133,7 +132,7 @@ class SpaceCost:
             outside = self.parameters > self.limits.parameters
             cost, accelerator = np.where(outside, np.inf, cost), np.where(outside, np.int32(-1), accelerator)
         if not np.isfinite(cost).any():
-            raise self._space_shortfall().error("every model of the space")
+            raise self.space_shortfall().error("every model of the space")
         return cost, accelerator
 
     def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -160,6 +159,19 @@ class SpaceCost:
         """(models,) the row of the accelerator that gives `cost`; −1 where there is none."""
         return self._cheapest[1]
 
+    @cached_property
+    def feasible_models(self) -> int:
+        """How many models have an accelerator that keeps the limits."""
+        return int(np.isfinite(self.cost).sum())
+
+    def cost_of(self, index: int) -> float:
+        """The least objective of one model over all feasible accelerators; infinite where there is none."""
+        return float(self.cost[index])
+
+    def accelerator_of(self, index: int) -> int:
+        """The row of the accelerator that gives `cost_of`; −1 where there is none."""
+        return int(self.accelerator[index])
+
     def designs(self, index: int) -> Designs:
         """Model `index` on every accelerator of the table."""
         v, w = divmod(index, self.second.layers.size)
@@ -172,85 +184,6 @@ class SpaceCost:
             parameters=int(self.parameters[index]),
         )
 
-    def front_of(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """Model `index`: first and second costs of its exact hardware front, where two quantities are minimised."""
-        if self.both is None:
-            raise ValueError("this study minimises one quantity")
-        found = self.designs(index)
-        chosen = found.front(self.both)
-        return found.quantity(self.both[0])[chosen], found.quantity(self.both[1])[chosen]
-
-    @cached_property
-    def base_designs(self) -> Designs:
-        """The base model on every accelerator of the table."""
-        return designs(
-            (self.base_first, 0),
-            (self.base_second, 0),
-            self.silicon,
-            self.limits,
-            second_times=self.scenario.texts_per_image,
-            parameters=families.parameters(self.space.base),
-        )
-
-    def design(self, found: Designs, accelerator: int) -> DesignCost:
-        """One of a model's designs, picked out."""
-        return DesignCost(
-            accelerator=self.table[accelerator],
-            accelerator_index=accelerator,
-            resident=bool(found.resident[accelerator]),
-            feasible=bool(found.within[accelerator]),
-            latency_s=float(found.latency_s[accelerator]),
-            energy_j=float(found.energy_j[accelerator]),
-            idle_w=float(found.idle_w[accelerator]),
-            life_energy_j=float(found.life_energy_j[accelerator]),
-            area_m2=float(found.area_m2[accelerator]),
-            embodied_kg=float(found.embodied_kg[accelerator]),
-            operational_kg=float(found.operational_kg[accelerator]),
-            objective=found.of(self.objective, accelerator),
-            second=None if self.both is None else found.of(self.both[1], accelerator),
-        )
-
-    def best(self, index: int) -> DesignCost:
-        """Model `index` on its cheapest feasible accelerator.
-
-        Raises:
-            InfeasibleError: if it has none: which limit, by how much.
-        """
-        found = self.designs(index)
-        if self.silicon.carbon_at is not None and self.accelerator[index] >= 0:
-            return self.design(found, int(self.accelerator[index]))  # a quantile on all accelerators takes long
-        chosen = found.best(self.objective)
-        if chosen is None:
-            missed = shortfall(found, self.limits)
-            assert missed is not None  # noqa: S101 - `best` and `shortfall` look at the same designs
-            raise missed.error(f"the model {_shown(self.space.dimensions(index))}")
-        return self.design(found, chosen)
-
-    @cached_property
-    def base_best(self) -> DesignCost:
-        """The base model on its cheapest accelerator; limits are waived (`feasible` says so) if it keeps none."""
-        chosen = self.base_designs.best(self.objective)
-        if chosen is None:
-            chosen = self.base_designs.best(self.objective, limited=False)
-        assert chosen is not None  # noqa: S101 - a table is never empty
-        return self.design(self.base_designs, chosen)
-
-    def attribution(self, index: int) -> Attribution:
-        """What model `index` on its best accelerator owes to hardware and to pruning.
-
-        Raises:
-            InfeasibleError: if the model has no feasible accelerator.
-        """
-        fastest = self.base_designs.best("latency")
-        if fastest is None:
-            fastest = int(self.base_designs.latency_s.argmin())
-        return Attribution(
-            base_fastest=self.design(self.base_designs, fastest),
-            base_best=self.base_best,
-            pruned_same=self.design(self.designs(index), self.base_best.accelerator_index),
-            pruned_best=self.best(index),
-        )
-
     def problem(self) -> SearchProblem:
         """What a strategy gets to see.
 
@@ -258,18 +191,19 @@ class SpaceCost:
             InfeasibleError: if no model of the space has a feasible accelerator.
         """
         cost = self.cost
-        first, *second = self.reference
+        first, *further = self.reference
         return SearchProblem(
             space=self.space,
             cost=cost,
             reference_cost=first,
             objectives=self.objectives,
             fronts=self.fronts,
-            second_reference=second[0] if second else None,
+            second_reference=further[0] if self.both else None,
             floor=self.limits.floor,
+            many=self.many_designs,
         )
 
-    def _space_shortfall(self) -> Shortfall:
+    def space_shortfall(self) -> Shortfall:
         """Which limit no model of the space keeps; as `shortfall`, over all models."""
         if self.limits.parameters is not None and self.parameters.min() > self.limits.parameters:
             return Shortfall("parameters", int(self.parameters.min()), self.limits.parameters)
@@ -374,14 +308,7 @@ def water_terms(scenario: Scenario, area_m2: FloatArray) -> tuple[FloatArray, fl
     making = impact_footprint("water", area_m2, 0.0, scenario)
     using = impact_footprint("water", 0.0, 1.0, scenario)
     if making.total is None or using.total is None:
-        unknown = [
-            Problem(
-                f"scenario.{side}_region", f"no sourced water factor is known for {grid.code}", hint="another region"
-            )
-            for side, grid, factor in zip(("use", "fab"), (scenario.use, scenario.fab), making.places, strict=True)
-            if factor is None
-        ]
-        raise InputError(unknown)
+        raise InputError(unknown_factors("water", scenario))
     return making.total, float(using.total)
 
 
@@ -413,7 +340,3 @@ def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -
     enough = scenario.with_room(needed).dram_gb
     what = f"{scenario.dram_gb:g} GB do not hold the base model ({needed / GIGA:.3g} GB)"
     raise InputError(Problem("scenario.dram_gb", what, f"{enough:g} or more"))
-
-
-def _shown(dimensions: dict[str, int]) -> str:
-    return ", ".join(f"{name}={value}" for name, value in dimensions.items())

@@ -11,6 +11,12 @@ from catransformers.errors import IntegrityError
 
 Status = Literal["complete", "failed"]
 Pool = Literal["validation", "test"]
+#: The row of the accelerator that a strategy chose with a model, among the numbers behind its choice.
+ACCELERATOR = "accelerator"
+#: How the error of a trial begins that was not run, because no accelerator keeps the limits with its model.
+UNTRAINED = "not trained: "
+#: How the origin of a trial begins that another study made.
+ADOPTED = "adopted from "
 EnergyJob = Literal["search", "base", "trial", "test", "train"]
 
 
@@ -32,6 +38,17 @@ class ProposalRecord:
 
     def __post_init__(self) -> None:
         finite(f"proposal {self.number}", self.reason)
+
+    @property
+    def accelerator(self) -> int | None:
+        """The row of the accelerator that was chosen with the model; None where the exact costs choose it."""
+        row = self.reason.get(ACCELERATOR)
+        return None if row is None else int(row)
+
+    @property
+    def adopted(self) -> bool:
+        """Whether the trial is another study's, taken over instead of being run."""
+        return self.origin.startswith(ADOPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +87,11 @@ class TrialRecord:
         finite(name, self.metrics)
         if (self.status == "complete") != (self.accuracy is not None):
             raise IntegrityError(f"{name} is {self.status} with accuracy {self.accuracy}")
+
+    @property
+    def untrained(self) -> bool:
+        """Whether the trial was not run, because no accelerator keeps the limits with its model."""
+        return self.status == "failed" and self.error.startswith(UNTRAINED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -151,10 +151,20 @@ class Store:
         Raises:
             IntegrityError: if the trial has a proposal already.
         """
-        self._write(
-            "INSERT INTO proposals (number, dimensions, origin, reason) VALUES (?, ?, ?, ?)",
-            (record.number, _text(record.dimensions), record.origin, _text(record.reason)),
-        )
+        self.add_proposals((record,))
+
+    def add_proposals(self, records: Iterable[ProposalRecord]) -> None:
+        """Commit what several trials are to try, all at once.
+
+        Raises:
+            IntegrityError: if one of the trials has a proposal already; nothing is stored then.
+        """
+        with self._transaction():
+            for record in records:
+                self._write(
+                    "INSERT INTO proposals (number, dimensions, origin, reason) VALUES (?, ?, ?, ?)",
+                    (record.number, _text(record.dimensions), record.origin, _text(record.reason)),
+                )
 
     def add_trial(self, record: TrialRecord, energy: Iterable[EnergyRecord] = ()) -> None:
         """Commit what came of a trial, and with it the energy of all attempts at it.

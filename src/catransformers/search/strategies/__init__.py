@@ -20,10 +20,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from catransformers.errors import InputError, Problem, unknown_name
-from catransformers.search.problem import Observation, Proposal, SearchProblem
+from catransformers.search.problem import Observation, Proposal, Searched
 
 if TYPE_CHECKING:
-    from catransformers.search.space_cost import SpaceCost
+    from catransformers.search.costs import Costs
 
 GROUP = "catransformers.strategies"
 
@@ -54,7 +54,7 @@ class DesignStrategy(ABC):
         costs: what each model costs on each accelerator.
     """
 
-    def __init__(self, problem: SearchProblem, seed: int, costs: SpaceCost) -> None:
+    def __init__(self, problem: Searched, seed: int, costs: Costs) -> None:
         self.problem, self.seed, self.costs = problem, seed, costs
 
     @abstractmethod
@@ -107,7 +107,7 @@ def known_strategies() -> dict[str, str]:
     return found
 
 
-def strategy(name: str, problem: SearchProblem, seed: int, costs: SpaceCost | None = None) -> Strategy:
+def strategy(name: str, problem: Searched, seed: int, costs: Costs | None = None) -> Strategy:
     """The strategy of that name for a problem.
 
     Args:

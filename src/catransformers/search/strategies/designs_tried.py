@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catransformers.search.problem import Observation, Proposal, SearchProblem
-from catransformers.search.space_cost import SpaceCost
+from catransformers.search.costs import Costs
+from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies.design_space import Design, DesignSpace
 from catransformers.search.strategies.sobol import sobol_models
 
@@ -40,13 +40,11 @@ class Tried:
         return frozenset(model for model, _ in self.failed)
 
 
-def tried(
-    costs: SpaceCost, observed: Sequence[Observation], pending: Sequence[int], ran_on: Sequence[int | None]
-) -> Tried:
+def tried(costs: Costs, observed: Sequence[Observation], pending: Sequence[int], ran_on: Sequence[int | None]) -> Tried:
     """The trials with their accelerators; see `DesignStrategy.ask`."""
     models = [*(trial.index for trial in observed), *pending]
     rows = [*ran_on, *[None] * (len(models) - len(ran_on))]
-    designs = [(m, int(costs.accelerator[m]) if row is None else row) for m, row in zip(models, rows, strict=True)]
+    designs = [(m, costs.accelerator_of(m) if row is None else row) for m, row in zip(models, rows, strict=True)]
     pairs = list(zip(observed, designs[: len(observed)], strict=True))
     known = [(trial.accuracy, design) for trial, design in pairs if trial.accuracy is not None]
     return Tried(
@@ -65,7 +63,7 @@ class DesignCosts:
         costs: of all models on all accelerators.
     """
 
-    def __init__(self, problem: SearchProblem, costs: SpaceCost) -> None:
+    def __init__(self, problem: Searched, costs: Costs) -> None:
         self.problem, self.costs = problem, costs
         self.minimised = problem.objectives.minimise
         self.limits = costs.limits.of_designs()
@@ -91,11 +89,7 @@ class DesignCosts:
 
     def may_try(self, design: Design, known: Tried) -> bool:
         """Whether it is a new design of a model that has a feasible accelerator and did not fail."""
-        return (
-            bool(np.isfinite(self.problem.cost[design[0]]))
-            and design[0] not in known.hopeless
-            and design not in known.taken
-        )
+        return design not in known.taken and design[0] not in known.hopeless and self.problem.feasible(design[0])
 
 
 def next_sobol_design(space: DesignSpace, costs: DesignCosts, seed: int, known: Tried) -> Proposal | None:
@@ -104,7 +98,7 @@ def next_sobol_design(space: DesignSpace, costs: DesignCosts, seed: int, known: 
         if costs.may_try(design, known):
             return proposal_of(design, costs, "Sobol", known)
     for model in sobol_models(costs.problem, seed):
-        design = (model, int(costs.costs.accelerator[model]))
+        design = (model, costs.costs.accelerator_of(model))
         if costs.may_try(design, known):
             return proposal_of(design, costs, "Sobol", known)
     return None

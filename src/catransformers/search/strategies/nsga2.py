@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catransformers.errors import InputError, Problem
-from catransformers.search.problem import Observation, Proposal, SearchProblem
+from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
 from catransformers.search.strategies.designs_tried import (
@@ -30,7 +30,7 @@ from catransformers.search.strategies.designs_tried import (
 )
 
 if TYPE_CHECKING:
-    from catransformers.search.space_cost import SpaceCost
+    from catransformers.search.costs import Costs
 
 EXTRA = 'pip install "catransformers[nsga2]"'
 POPULATION = 20
@@ -45,7 +45,7 @@ class Nsga2(DesignStrategy):
         InputError: if pymoo is not installed.
     """
 
-    def __init__(self, problem: SearchProblem, seed: int, costs: SpaceCost) -> None:
+    def __init__(self, problem: Searched, seed: int, costs: Costs) -> None:
         super().__init__(problem, seed, costs)
         self._space = DesignSpace(problem.space, costs.table)
         self._costs = DesignCosts(problem, costs)

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catransformers.errors import InputError, Problem
-from catransformers.search.problem import Observation, Proposal, SearchProblem
+from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
 from catransformers.search.strategies.designs_tried import (
@@ -43,7 +43,7 @@ from catransformers.search.strategies.surrogate import one_thread, to_logit
 if TYPE_CHECKING:
     from ax.api.client import Client
 
-    from catransformers.search.space_cost import SpaceCost
+    from catransformers.search.costs import Costs
 
 EXTRA = 'pip install "catransformers[ax]"'
 INITIAL = 5  # trials of Ax's own initial design: its default
@@ -69,9 +69,9 @@ class QNehvi(DesignStrategy):
 
     def __init__(
         self,
-        problem: SearchProblem,
+        problem: Searched,
         seed: int,
-        costs: SpaceCost,
+        costs: Costs,
         *,
         same_start: bool = False,
         learn_logit: bool = False,
@@ -109,7 +109,7 @@ class QNehvi(DesignStrategy):
     def _start(self) -> list[tuple[str, Design]]:
         """The models that `exact-hardware` begins with."""
         first = start(self.problem, self.seed)
-        return [(one.origin, (one.index, int(self.costs.accelerator[one.index]))) for one in first]
+        return [(one.origin, (one.index, self.costs.accelerator_of(one.index))) for one in first]
 
     @cached_property
     def _initial(self) -> list[tuple[str, Design]]:

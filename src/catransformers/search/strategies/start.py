@@ -6,15 +6,17 @@ give the Gaussian process something to fit.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from catransformers.search.problem import Proposal, SearchProblem
+from catransformers.search.problem import Proposal, Searched
 from catransformers.search.strategies.sobol import next_sobol
 
 SOBOL_STARTS = 3
 
 
-def start(problem: SearchProblem, seed: int) -> list[Proposal]:
+def start(problem: Searched, seed: int) -> Iterator[Proposal]:
     """Up to six different feasible models; where one is infeasible or stands twice, a Sobol point takes its place."""
     shape = np.array(problem.space.shape)
     corners = {
@@ -22,14 +24,15 @@ def start(problem: SearchProblem, seed: int) -> list[Proposal]:
         "smallest model": np.zeros_like(shape),
         "centre": shape // 2,
     }
-    chosen: dict[int, str] = {}
+    chosen: set[int] = set()
     for origin, places in corners.items():
         model = int(np.ravel_multi_index(tuple(places), problem.space.shape))
-        if np.isfinite(problem.cost[model]):
-            chosen.setdefault(model, origin)
+        if model not in chosen and problem.feasible(model):
+            chosen.add(model)
+            yield Proposal(model, origin, {"cost": problem.cost_of(model)})
     while len(chosen) < len(corners) + SOBOL_STARTS:
-        model_or_none = next_sobol(problem, seed, chosen)
-        if model_or_none is None:
-            break
-        chosen[model_or_none] = "Sobol"
-    return [Proposal(model, origin, {"cost": float(problem.cost[model])}) for model, origin in chosen.items()]
+        point = next_sobol(problem, seed, chosen)
+        if point is None:
+            return
+        chosen.add(point)
+        yield Proposal(point, "Sobol", {"cost": problem.cost_of(point)})

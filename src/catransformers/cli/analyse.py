@@ -1,0 +1,319 @@
+"""`catransformers analyse`: the paper's studies, answered by a study's trained models; nothing is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from catransformers.cli.analyse_inputs import (
+    Question,
+    limit_options,
+    minimise_option,
+    read_picture,
+    read_question,
+    scenario_option,
+)
+from catransformers.cli.groups import VerbGroup
+from catransformers.cli.inputs import Collector
+from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.errors import InputError, Problem, unknown_name
+
+if TYPE_CHECKING:
+    from catransformers.search.analysis import LimitedFronts
+    from catransformers.search.fronts import FrontMember
+
+SHOWN = 20  # designs of a long front
+
+study_argument = click.argument("study", metavar="DIR", type=click.Path(path_type=Path))
+all_option = click.option("--all", "everything", is_flag=True, help="Show every design of the front.")
+
+
+@click.group(cls=VerbGroup, no_args_is_help=True)
+def analyse() -> None:
+    """The studies of the paper, answered by the trained models of the study in DIR; nothing is trained.
+
+    A study knows the accuracies of its trained models, and what each costs on every accelerator: so fronts under other
+    limits, designs of equal accuracy, shares of carbon and what the front prunes follow in seconds.
+    """
+
+
+@analyse.command()
+@study_argument
+@click.argument("rest", nargs=-1, metavar="")
+@limit_options("V[,V…]")
+@minimise_option
+@scenario_option
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the fronts into this file, svg or png.")
+@all_option
+@json_option
+def fronts(
+    study: Path,
+    rest: tuple[str, ...],
+    minimise: str | None,
+    scenario: str | None,
+    figure: Path | None,
+    everything: bool,
+    as_json: bool,
+    **limits: str | None,
+) -> None:
+    """The front under several values of one limit: how large, its ends, its hypervolume, which models it leaves out.
+
+    A limit stands in the place of the study's own; the study's others hold. `none` waives one. Hypervolumes are
+    measured against one reference point.
+
+    \b
+    Examples:
+      catransformers analyse fronts runs/my-study --max-tops 20,4,1
+      catransformers analyse fronts runs/my-study --max-latency-ms 10,50,100 --figure fronts.svg
+      catransformers analyse fronts runs/my-study --minimise carbon,latency --max-area-mm2 1,2 --max-latency-ms none
+    """
+    from catransformers.execution.bases import metric_of  # noqa: PLC0415
+    from catransformers.files import write_whole  # noqa: PLC0415
+    from catransformers.reports import analysis as texts  # noqa: PLC0415
+    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.reports.analysis_figure import fronts_figure  # noqa: PLC0415
+
+    collect = Collector()
+    if rest:
+        hint = "several values of a limit are joined by commas: --max-tops 20,4,1"
+        collect.problems.append(Problem(" ".join(rest), "stands alone", hint=hint))
+    kind = collect(read_picture, figure)
+    asked = read_question(collect, study, limits, scenario=scenario, minimise=minimise, several=True)
+    found = _fronts(asked)
+    texts.need_designs(found, str(study))
+    if figure is not None and kind is not None:
+        picture = fronts_figure(found, asked.labels, kind, metric_of(asked.results.config))
+        try:
+            write_whole(figure, picture)
+        except OSError as error:
+            raise InputError(Problem(str(figure), f"cannot be written: {error.strerror or error}")) from error
+    if as_json:
+        drawn = {} if figure is None else {"figure": str(figure)}
+        print_json({**_header(asked), **objects.fronts_object(found, asked.labels), **drawn})
+        return
+    _say_header(asked, f"accuracy against {' and '.join(found.minimise)}")
+    _print_table("The front under each limit", texts.fronts_rows(found, asked.labels))
+    _say(texts.fronts_words(found, asked.labels))
+    if everything:
+        for row, label in zip(found.rows, asked.labels, strict=True):
+            if row.members:
+                _print_table(f"\n{label}", texts.members_rows(row.members, found.minimise), left=3)
+    if figure is not None:
+        _say([f"Picture: {figure}"])
+
+
+@analyse.command("iso-accuracy")
+@study_argument
+@click.option("--accuracy", type=float, metavar="PERCENT", help="The middle of the band.  [default: the base model's]")
+@click.option("--tolerance", type=float, default=1.0, show_default=True, metavar="POINTS", help="Half its width.")
+@click.option(
+    "--modes", default="carbon,latency,energy,all,area,tcdp", show_default=True, metavar="NAME,…", help="What for."
+)
+@limit_options("V")
+@scenario_option
+@json_option
+def iso_accuracy(
+    study: Path,
+    accuracy: float | None,
+    tolerance: float,
+    modes: str,
+    scenario: str | None,
+    as_json: bool,
+    **limits: str | None,
+) -> None:
+    """The best design for each mode at one accuracy, beside the one for carbon: what the choice of the aim costs.
+
+    Modes carbon, energy and area keep latency within the paper's 50 ms, if neither the study nor --max-latency-ms
+    limits it. `all` is carbon and latency together: the knee of the designs that no other beats in both.
+
+    \b
+    Examples:
+      catransformers analyse iso-accuracy runs/my-study
+      catransformers analyse iso-accuracy runs/my-study --accuracy 90 --tolerance 0.5 --modes carbon,latency
+    """
+    from catransformers.config import PRESET_LATENCY_MS  # noqa: PLC0415
+    from catransformers.reports import analysis as texts  # noqa: PLC0415
+    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.search import analysis  # noqa: PLC0415
+    from catransformers.units import MILLI  # noqa: PLC0415
+
+    collect = Collector()
+    chosen = collect(_modes, modes)
+    collect(_band, accuracy, tolerance)
+    asked = read_question(collect, study, limits, scenario=scenario, on_front=False)
+    results = asked.results
+    base = results.evaluation(None, "validation")
+    if accuracy is None and base is None:
+        raise InputError(Problem("--accuracy", "the base model's accuracy is not known yet", "a percentage"))
+    middle = accuracy / 100 if accuracy is not None else base.accuracy if base is not None else 0.0
+    told = limits["max_latency_ms"] is not None or results.config.objectives.max_latency_ms is not None
+    try:
+        found = analysis.iso_accuracy(
+            results.costs,
+            results.trials,
+            middle,
+            tolerance / 100,
+            chosen or tuple(analysis.MODES),
+            limits=asked.limits[0],
+            preset_latency_s=None if told else PRESET_LATENCY_MS * MILLI,
+        )
+    except InputError as error:  # the library's words, with the option's name
+        raise InputError([Problem("--accuracy", p.what, p.allowed, p.hint) for p in error.problems]) from None
+    if as_json:
+        print_json({**_header(asked), **objects.iso_object(found)})
+        return
+    designs, relative = texts.iso_rows(found)
+    _say_header(asked, f"{100 * middle:.4g} ± {tolerance:g} % accuracy" + (", the base's" if accuracy is None else ""))
+    _print_table("The best design for each mode", designs, left=4)
+    if relative is not None:
+        _print_table("Each over the design for carbon", relative)
+    _say(texts.iso_words(found))
+
+
+@analyse.command()
+@study_argument
+@limit_options("V")
+@minimise_option
+@scenario_option
+@all_option
+@json_option
+def shares(
+    study: Path,
+    minimise: str | None,
+    scenario: str | None,
+    everything: bool,
+    as_json: bool,
+    **limits: str | None,
+) -> None:
+    """Embodied and operational carbon along the front, by falling accuracy, and of the base.
+
+    \b
+    Examples:
+      catransformers analyse shares runs/my-study
+      catransformers analyse shares runs/my-study --scenario paper
+    """
+    from catransformers.reports import analysis as texts  # noqa: PLC0415
+    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.search import analysis  # noqa: PLC0415
+
+    asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
+    found = analysis.shares(_members(asked, study))
+    base = analysis.asked(asked.results.costs, asked.minimise, asked.limits[0]).base_best
+    known = asked.results.evaluation(None, "validation")
+    base_accuracy = None if known is None else known.accuracy
+    if as_json:
+        print_json({**_header(asked), **objects.shares_object(found, base, base_accuracy)})
+        return
+    _say_header(asked, f"the front of accuracy against {' and '.join(asked.minimise)}")
+    shown = found if everything else found[:SHOWN]
+    title = "Carbon by falling accuracy" + (
+        f" (the first {SHOWN} of {len(found)}; --all shows all)" * (len(shown) < len(found))
+    )
+    _print_table(title, texts.shares_rows(shown, base, base_accuracy), left=3)
+    _say([texts.shares_words(found)])
+
+
+@analyse.command()
+@study_argument
+@click.option("--bands", type=click.IntRange(1, 10), default=3, show_default=True, help="Ranges of accuracy.")
+@limit_options("V")
+@minimise_option
+@scenario_option
+@json_option
+def pruned(
+    study: Path, bands: int, minimise: str | None, scenario: str | None, as_json: bool, **limits: str | None
+) -> None:
+    """Which dimensions the front prunes first, and what it keeps of each, in bands of accuracy from the top.
+
+    Beside it what all trained models keep on average: where the front keeps less, pruning that dimension was worth it.
+
+    \b
+    Examples:
+      catransformers analyse pruned runs/my-study
+      catransformers analyse pruned runs/my-study --bands 4 --minimise latency
+    """
+    from catransformers.reports import analysis as texts  # noqa: PLC0415
+    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.search import analysis  # noqa: PLC0415
+
+    asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
+    results = asked.results
+    found = analysis.pruning(results.costs.space, _members(asked, study), results.trials, bands)
+    if as_json:
+        print_json({**_header(asked), **objects.pruning_object(found)})
+        return
+    _say_header(asked, f"the front of accuracy against {' and '.join(asked.minimise)}")
+    _print_table("What the front keeps, in the order of first pruning", texts.pruning_rows(found), left=2)
+    _say(
+        [
+            f"The {found.models} models of the front against all {found.trials} that were trained. Equal ranks are "
+            "first pruned by the same model; front less trials is in points."
+        ]
+    )
+
+
+def _fronts(asked: Question) -> LimitedFronts:
+    from catransformers.search.analysis import fronts_under  # noqa: PLC0415
+
+    return fronts_under(asked.results.costs, asked.results.trials, asked.limits, asked.minimise)
+
+
+def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
+    """The front under the first limits; there is one, or an error that says why not."""
+    from catransformers.reports.analysis import need_designs  # noqa: PLC0415
+
+    found = _fronts(asked)
+    need_designs(found, str(study))
+    return found.rows[0].members
+
+
+def _modes(text: str) -> tuple[str, ...]:
+    from catransformers.search.analysis import MODES  # noqa: PLC0415
+
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    problems = [unknown_name("--modes", "mode", name, MODES) for name in names if name not in MODES]
+    if not names:
+        problems.append(Problem("--modes", "no mode", ", ".join(MODES)))
+    if problems:
+        raise InputError(problems)
+    return names
+
+
+def _band(accuracy: float | None, tolerance: float) -> None:
+    problems = []
+    if accuracy is not None and not 0 <= accuracy <= 100:
+        problems.append(Problem("--accuracy", f"{accuracy:g} is no accuracy", "0 to 100 (per cent)"))
+    if not 0 <= tolerance <= 100:
+        problems.append(Problem("--tolerance", f"{tolerance:g} is no tolerance", "0 to 100 (points)"))
+    if problems:
+        raise InputError(problems)
+
+
+def _header(asked: Question) -> dict[str, object]:
+    from catransformers.reports.analysis_json import study_header  # noqa: PLC0415
+
+    return study_header(asked.results, asked.notes)
+
+
+def _say_header(asked: Question, what: str) -> None:
+    from rich.text import Text  # noqa: PLC0415
+
+    screen = console()
+    screen.print(f"[bold]{asked.results.config.name}[/]: {what}")
+    screen.print(Text(f"under {asked.results.costs.scenario.describe()}"))
+    for note in asked.notes:
+        screen.print(Text(note, style="yellow"))
+    screen.print()
+
+
+def _say(lines: list[str]) -> None:
+    screen = console()
+    for line in lines:
+        screen.print(line, markup=False, highlight=False, style="dim")
+
+
+def _print_table(title: str, content: tuple[list[str], list[list[str]]], left: int = 1) -> None:
+    titles, rows = content
+    console().print(table(title, titles, rows, left=left))

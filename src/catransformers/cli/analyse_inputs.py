@@ -1,0 +1,261 @@
+"""What the commands of `analyse` share when they read: the study, limits with their units, quantities, a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from catransformers.cli.inputs import Collector
+from catransformers.errors import InputError, Problem, unknown_name
+
+if TYPE_CHECKING:
+    from catransformers.execution.results import StudyResults
+    from catransformers.search.problem import Limits, Objective
+
+#: Quantity → what its option says.
+_LIMITS = {
+    "latency": "No inference may take longer.",
+    "energy": "No inference may take more energy.",
+    "area": "No die may be larger.",
+    "power": "Nor draw more on average while an inference runs.",
+    "tops": "Nor have a higher peak.",
+    "carbon": "Nor emit more, made and used.",
+    "tcdp": "Nor have more carbon × latency.",
+    "water": "Nor take more water, made and used.",
+    "parameters": "No model may have more parameters.",
+}
+_KEYS = {
+    "latency": "max_latency_ms",
+    "energy": "max_energy_mj",
+    "area": "max_area_mm2",
+    "power": "max_power_w",
+    "tops": "max_tops",
+    "carbon": "max_carbon_kg",
+    "tcdp": "max_tcdp_kg_s",
+    "water": "max_water_l",
+    "parameters": "max_parameters",
+}
+
+scenario_option = click.option(
+    "--scenario", metavar="NAME|FILE", help="Cost everything under this scenario.  [default: the study's own]"
+)
+minimise_option = click.option(
+    "--minimise",
+    metavar="NAME[,NAME]",
+    help="What the front minimises beside maximising accuracy.  [default: as the study]",
+)
+
+
+def limit_options(metavar: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--max-latency-ms`, `--max-tops`, …: each in the place of the study's own limit; `none` waives it."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for quantity, text in reversed(_LIMITS.items()):
+            name = "--" + _KEYS[quantity].replace("_", "-")
+            command = click.option(name, _KEYS[quantity], metavar=metavar, help=text)(command)
+        return command
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Question:
+    """A study and what is asked of it.
+
+    Args:
+        results: the study, costed under the scenario that was asked for.
+        limits: the limits under which it is asked, at least one.
+        labels: what each of them is called.
+        minimise: what fronts minimise.
+        notes: what the reader should know.
+    """
+
+    results: StudyResults
+    limits: tuple[Limits, ...]
+    labels: tuple[str, ...]
+    minimise: tuple[Objective, ...]
+    notes: tuple[str, ...]
+
+
+def read_question(
+    collect: Collector,
+    study: Path,
+    given: Mapping[str, str | None],
+    *,
+    scenario: str | None = None,
+    minimise: str | None = None,
+    several: bool = False,
+    on_front: bool = True,
+) -> Question:
+    """Read the study and what is asked of it; with `several`, one of the limits may have more values than one.
+
+    Args:
+        collect: knows the mistakes found so far; all are raised here.
+        study: the study's folder.
+        given: by name of the limit, what the command line says.
+        scenario: name or file of another scenario.
+        minimise: names of quantities; None is what the study minimises.
+        several: whether a limit may have several values.
+        on_front: whether the question is about a front.
+
+    Raises:
+        InputError: with every mistake.
+    """
+    from catransformers import design  # noqa: PLC0415
+    from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.rescenario import results_under  # noqa: PLC0415
+
+    values = collect(_values, given, several)
+    names = None if minimise is None else collect(_quantities, minimise)
+    situation = None if scenario is None else collect(design.read_scenario, scenario)
+    results = collect(read_results, study)
+    if results is not None and situation is not None:
+        results = collect(results_under, results, situation)
+    if results is not None and all(trial.accuracy is None for trial in results.trials):
+        hint = f"`catransformers status {study}` says more"
+        collect.problems.append(Problem(str(study), "no trial has been completed, so nothing can be told", "", hint))
+    if on_front and results is not None and minimise is None and len(results.costs.objectives.minimise) > 2:
+        what = f"this study minimises {', '.join(results.costs.objectives.minimise)}, and a front here one or two"
+        collect.problems.append(Problem("--minimise", what, "one or two of them"))
+    collect.finish()
+    assert results is not None and values is not None  # noqa: S101 - finish() has raised otherwise
+    limits, labels = _limits(results.costs.limits, values)
+    return Question(
+        results=results,
+        limits=limits,
+        labels=labels,
+        minimise=names or results.costs.objectives.minimise,
+        notes=tuple(_notes(results, limits, values)),
+    )
+
+
+def _quantities(text: str) -> tuple[Objective, ...]:
+    from catransformers.search.problem import OBJECTIVES  # noqa: PLC0415
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
+    if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
+        problems.append(Problem(f"--minimise {text}", "not one quantity, or two different ones", "e.g. carbon,latency"))
+    if problems:
+        raise InputError(problems)
+    return tuple(names)  # type: ignore[arg-type] # each of them is one of OBJECTIVES
+
+
+def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
+    """By quantity the limits that were given, SI; None waives one."""
+    from catransformers.search.designs import READABLE  # noqa: PLC0415
+
+    found: dict[str, list[float | None]] = {}
+    problems = []
+    for quantity, key in _KEYS.items():
+        text = given.get(key)
+        if text is None:
+            continue
+        option = f"--{key.replace('_', '-')}"
+        parts = [part.strip() for part in text.split(",")]
+        numbers = [_number(part) for part in parts]
+        wrong = [part for part, value in zip(parts, numbers, strict=True) if value is not None and math.isnan(value)]
+        allowed = "a number above 0, or none" + ("; several are joined by commas, e.g. 20,4,1" if several else "")
+        problems += [Problem(option, f"{part!r} is no limit", allowed) for part in wrong]
+        if not several and len(parts) > 1:
+            hint = "`catransformers analyse fronts` takes several values of one limit"
+            problems.append(Problem(f"{option} {text}", "more than one value", "one number", hint))
+        factor = READABLE[quantity][1]
+        found[quantity] = [None if value is None else value / factor for value in dict.fromkeys(numbers)]
+    varied = [key for key, values in found.items() if len(values) > 1]
+    if several and len(varied) > 1:
+        names = " and ".join(f"--{_KEYS[name].replace('_', '-')}" for name in varied)
+        problems.append(Problem(names, "have several values each", "several values of one limit, one of each other"))
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _number(text: str) -> float | None:
+    """A number above 0; None for `none`; NaN for what is neither."""
+    if text == "none":
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) and value > 0 else math.nan
+
+
+def _limits(own: Limits, values: Mapping[str, Sequence[float | None]]) -> tuple[tuple[Limits, ...], tuple[str, ...]]:
+    """The study's limits with the given ones in their place, and what each set is called."""
+    from catransformers.reports.analysis import limit_text  # noqa: PLC0415
+
+    def changed(quantity: str, value: float | None) -> Limits:
+        number: Any = int(value) if quantity == "parameters" and value is not None else value
+        return replace(own, **{quantity: number})
+
+    def called(quantity: str, value: float | None) -> str:
+        return f"≤ {limit_text(quantity, value)}" if value is not None else f"no limit on {quantity}"
+
+    for quantity, given in values.items():
+        if len(given) == 1:
+            own = changed(quantity, given[0])
+    varied = next((quantity for quantity, given in values.items() if len(given) > 1), None)
+    if varied is not None:
+        return (
+            tuple(changed(varied, value) for value in values[varied]),
+            tuple(called(varied, value) for value in values[varied]),
+        )
+    return (own,), (", ".join(called(name, given[0]) for name, given in values.items()) or "the study's limits",)
+
+
+def _notes(results: StudyResults, limits: Sequence[Limits], values: Mapping[str, Sequence[float | None]]) -> list[str]:
+    """What limits what is told here."""
+    from catransformers.reports.analysis import limit_text  # noqa: PLC0415
+    from catransformers.reports.analysis_json import key_of  # noqa: PLC0415
+    from catransformers.reports.wording import plural  # noqa: PLC0415
+
+    notes = []
+    costs, config = results.costs, results.config
+    if not results.finished:
+        made = f"{len(results.trials)} of {plural(results.planned, 'trial')}"
+        notes.append(f"This study is not finished ({made}): what follows may change.")
+    if costs.objectives.carbon_quantile == "p95":
+        notes.append(
+            "Carbon, where it is minimised or limited, is at the 95th percentile of its range, as in the study."
+        )
+    looser = [
+        quantity
+        for quantity, given in values.items()
+        if (bound := getattr(costs.limits, quantity)) is not None and any(v is None or v > bound for v in given)
+    ]
+    for quantity in looser:
+        own = getattr(costs.limits, quantity)
+        notes.append(
+            f"The search looked for models under {key_of(quantity)} {limit_text(quantity, own)}: under a looser limit "
+            "it might have trained others."
+        )
+    period = costs.scenario.period_s
+    if math.isfinite(period) and any(one.latency is None or one.latency > period for one in limits):
+        notes.append(f"An inference is due every {limit_text('latency', period)}: no design may take longer.")
+    most, tops = config.hardware.max_tops, costs.silicon.tops
+    if most is not None and tops is not None and any(v is not None and v > most for v in values.get("tops", ())):
+        notes.append(
+            f"The study's accelerators have at most {tops.max():.4g} TOPS (hardware.max_tops = {most:g}): a higher "
+            "limit adds none."
+        )
+    return notes
+
+
+def read_picture(place: Path | None) -> Literal["svg", "png"] | None:
+    """What kind of picture a name asks for; None without one.
+
+    Raises:
+        InputError: for other kinds.
+    """
+    if place is None:
+        return None
+    if place.suffix not in (".svg", ".png"):
+        raise InputError(Problem("--figure", f"{str(place)!r} is no picture", "a name that ends in .svg or .png"))
+    return "svg" if place.suffix == ".svg" else "png"

@@ -1,0 +1,89 @@
+"""What `search`, `status` and `report` do with a study in mode `hardware`, of which there is nothing to train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from catransformers.cli.output import console, print_json
+
+if TYPE_CHECKING:
+    from catransformers.carbon.scenario import Scenario
+    from catransformers.config import StudyConfig
+    from catransformers.execution.hardware_study import HardwareStudy
+
+
+def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
+    """Cost, keep, report: `search` of such a study.
+
+    Raises:
+        InputError: with every mistake of the study; nothing is written then.
+        InfeasibleError: if no accelerator keeps all limits; nothing is written.
+    """
+    from catransformers.config import TRAINING  # noqa: PLC0415
+    from catransformers.execution.hardware_study import run_hardware_study  # noqa: PLC0415
+    from catransformers.reports.hardware_report import write_hardware_report  # noqa: PLC0415
+
+    screen = console(stderr=True)
+    unused = [f"[{name}]" for name in TRAINING if name in config.model_fields_set]
+    unused += [f"[model.{name}]" for name in ("space", "importance") if name in config.model.model_fields_set]
+    if unused:
+        text = f"Mode hardware trains nothing: {', '.join(unused)} {'have' if len(unused) > 1 else 'has'} no say."
+        screen.print(text, markup=False, soft_wrap=True)
+    with screen.status("Costing the model on every accelerator …"):
+        study = run_hardware_study(config, out or Path("runs") / config.name, where=where)
+    folder, _ = write_hardware_report(study)
+    show(study, folder)
+
+
+def show_hardware(root: Path, *, as_json: bool) -> bool:
+    """`status` of such a study; False if the folder holds none."""
+    from catransformers.execution.hardware_study import read_hardware_study  # noqa: PLC0415
+    from catransformers.reports.hardware_report import hardware_object  # noqa: PLC0415
+
+    study = read_hardware_study(root)
+    if study is None:
+        return False
+    if as_json:
+        print_json(hardware_object(study))
+    else:
+        show(study)
+    return True
+
+
+def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, as_json: bool) -> bool:
+    """`report` of such a study; False if the folder holds none."""
+    from catransformers.execution.hardware_study import read_hardware_study  # noqa: PLC0415
+    from catransformers.reports.hardware_report import hardware_object, write_hardware_report  # noqa: PLC0415
+    from catransformers.reports.rescenario import slug  # noqa: PLC0415
+
+    study = read_hardware_study(root, scenario)
+    if study is None:
+        return False
+    if out is None and scenario is not None:
+        out = root / f"report-{slug(scenario.name)}"
+    folder, files = write_hardware_report(study, out)
+    if as_json:
+        page = str(folder / "report.html")
+        print_json({"report": page, "files": [file.as_posix() for file in files], **hardware_object(study)})
+    else:
+        show(study, folder)
+    return True
+
+
+def show(study: HardwareStudy, folder: Path | None = None) -> None:
+    """The study in a terminal: what it is, its front, where its report lies."""
+    from rich.text import Text  # noqa: PLC0415
+
+    from catransformers.cli.sweep import show_front  # noqa: PLC0415
+    from catransformers.reports import hardware_report  # noqa: PLC0415
+    from catransformers.reports.sweep_page import summary  # noqa: PLC0415
+    from catransformers.reports.wording import breakable  # noqa: PLC0415
+
+    screen, sweep = console(), study.sweep
+    screen.print(Text(hardware_report.title(study), style="bold"))
+    screen.print(Text(f"under {sweep.scenario.describe()}\n\n{hardware_report.WHAT_IT_IS}\n\n{summary(sweep)}\n"))
+    show_front(sweep, "front.csv of the report has all")
+    screen.print(Text(f"\n{breakable(hardware_report.headline(study))}", style="bold"))
+    if folder is not None:
+        screen.print(f"\nReport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,52 @@
+"""The way through a space in three costs and more: every proposal looks in one direction, where all are one exact cost.
+
+See `scalarisation` for the directions, and why the improvement that is expected in one of them is that of the whole
+hypervolume on average. All models are looked at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from catransformers.search import acquisition
+from catransformers.search.pareto import staircase
+from catransformers.search.problem import SearchProblem
+from catransformers.search.scalarisation import ManyCosts, direction
+from catransformers.search.strategies.knowledge import Choice, Knowledge
+
+
+class OneDirection:
+    """The direction of a trial, and the model that promises most in it.
+
+    Args:
+        problem: with `many` costs.
+        seed: of the study's directions.
+    """
+
+    def __init__(self, problem: SearchProblem, seed: int) -> None:
+        if problem.many is None:
+            raise ValueError("fewer than three costs are searched exactly")
+        self.problem, self.seed = problem, seed
+        self._many: ManyCosts = problem.many
+        self._unit = problem.space.unit()
+
+    def find(self, knowledge: Knowledge, number: int) -> Choice | None:
+        """The choice for trial `number`; None if there is no model left."""
+        problem = self.problem
+        free = np.isfinite(problem.cost)
+        free[list(knowledge.taken)] = False
+        candidates = np.flatnonzero(free)
+        if not candidates.size:
+            return None
+        towards = direction(self.seed, number, len(problem.reference))
+        cost = self._many.cost(towards)
+        steps = staircase(knowledge.levels, cost[knowledge.trials], 1.0, problem.floor)
+        points = self._unit[candidates]
+        mean, deviation = knowledge.predict(points)
+        chance = knowledge.chance(points)
+        best, gain = acquisition.most_promising(mean, deviation, cost[candidates], steps, chance)
+        if gain == 0:  # all are dearer than the reference: learn where least is known
+            best = int(deviation.argmax())
+        names = problem.objectives.minimise
+        weights = tuple((f"weight_of_{name}", float(w)) for name, w in zip(names, towards, strict=True))
+        return Choice(int(candidates[best]), gain, steps.hypervolume, candidates.size, weights)
