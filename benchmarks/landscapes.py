@@ -21,8 +21,9 @@ The exponent says that the first cuts are the cheap ones.
 kept|), heads that do not divide the embedding cost 0.1, and waves along single dimensions and pairs of them with fixed
 phases (amplitudes 0.10 and 0.08 logits), which make local optima everywhere; the base is not the most accurate model.
 
-**embedded**: the really measured accuracies of 576 models of the embedded study (tools/measure_landscape.py), each one
-fine-tuned as a trial would be. No noise is added: the table has its own. Models that were not measured are left out.
+**embedded**: really measured accuracies (tools/measure_landscape.py) of models of the embedded study, 419 of a space
+of 576 in random order, each one fine-tuned as a trial would be. No noise is added: the table has its own. Models that
+were not measured are left out.
 
 The luck of a fine-tune is normal with standard deviation 0.01 in recall, and depends on the model and the run's seed
 alone: all strategies of one seed meet the same luck.

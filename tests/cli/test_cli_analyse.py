@@ -231,6 +231,7 @@ def test_mistakes_in_what_fronts_are_asked(run, study, tmp_path):
     ("arguments", "words"),
     [
         (("iso-accuracy", "--modes", "carbn"), "did you mean 'carbon'?"),
+        (("shares", "--max-parameters", "0.5"), "--max-parameters: '0.5' is no limit; allowed: 1 or more"),
         (("iso-accuracy", "--modes", ","), "no mode"),
         (("iso-accuracy", "--accuracy", "101"), "0 to 100 (per cent)"),
         (("iso-accuracy", "--accuracy", "nan"), "0 to 100 (per cent)"),

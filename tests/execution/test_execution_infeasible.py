@@ -1,14 +1,17 @@
 """A model that no accelerator keeps the limits with is never trained, whatever a strategy says."""
 
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
+from catransformers.config import parse
 from catransformers.execution.assemble import assemble
 from catransformers.execution.finish import StudyFailure
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
+from catransformers.reports.derive import summarise
 from catransformers.search import strategies
 from catransformers.search.problem import Proposal
 from catransformers.search.strategies import DesignStrategy
@@ -115,6 +118,9 @@ def test_a_design_that_breaks_a_limit_is_trained_if_its_model_can_keep_it(tight,
         found = costs.designs(costs.space.index(trial.dimensions))
         assert not found.within[trial.proposal.accelerator]
     assert all(member.design.feasible for member in results.front)
+    # such a strategy may try a model on several accelerators: as many trials as models are not the end
+    longer = tight(search__strategy="reckless", search__trials=4 * len(feasible))
+    assert not replace(results, config=longer, trials=results.trials * len(feasible)).finished
 
 
 @pytest.mark.parametrize("strategy", ["exact-hardware", "sobol", "nsga2"])
@@ -133,3 +139,15 @@ def test_a_model_that_the_space_does_not_have_ends_the_study(wanted, tight, fake
     monkeypatch.setattr(Blind, "wanted", [wanted])
     with pytest.raises(StudyFailure, match=f"proposed model {wanted} .* this study has"):
         run_study(tight(search__strategy="blind", search__trials=2), tmp_path / "s", executor=fake)
+
+
+def test_a_study_that_tried_every_feasible_model_is_finished(study, fake, tmp_path):
+    values = {name: [size] for name, size in assemble(study()).space.base.dimensions().items()}
+    rows = "\n".join(f'"{n}" = {{ values = {own} }}' for n, own in (values | {"text.layers": [3, 6]}).items())
+    small, problems = parse(f'name = "x"\n[model.space]\n{rows}', "x.toml")
+    assert not problems
+    config = study(model__space=small.model.space, search__trials=5)
+    results = run_study(config, tmp_path / "s", executor=fake)
+    assert (len(results.trials), results.planned, results.finished) == (2, 5, True)
+    summary = summarise(load_study(tmp_path / "s"))
+    assert (summary.planned, summary.left, summary.finished) == (5, 0, True)

@@ -44,9 +44,13 @@ def large(study):
     return made
 
 
-@pytest.mark.parametrize("mode", ["carbon", "all"])
-def test_a_large_study_from_its_start_to_its_report(large, fake, tmp_path, mode):
-    config = large(objectives__mode=mode, search__trials=7)
+@pytest.mark.parametrize(
+    "aims",
+    [{"mode": "carbon"}, {"mode": "all"}, {"mode": None, "minimise": ("carbon", "latency", "area")}],
+    ids=["1", "2", "3"],
+)
+def test_a_large_study_from_its_start_to_its_report(large, fake, tmp_path, aims):
+    config = large(**{f"objectives__{key}": value for key, value in aims.items()}, search__trials=7)
     seen = []
     assert check(config) == []
     results = run_study(config, tmp_path / "study", executor=fake, listen=seen.append)
@@ -68,7 +72,7 @@ def test_a_large_study_from_its_start_to_its_report(large, fake, tmp_path, mode)
     assert written
     front = json.loads((tmp_path / "study" / "report" / "front.json").read_text())
     assert front
-    if mode == "carbon":
+    if aims == {"mode": "carbon"}:
         assert sensitivity(again).rows
         other = under_scenario(again.costs, config, named_scenario("always-on"))
         member = results.front[0]

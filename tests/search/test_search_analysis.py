@@ -461,6 +461,7 @@ def test_bands_part_the_front(costs, seed, bands):
     found = pruning(costs.space, members, trials, bands)
     assert sum(band.models for band in found.bands) == found.models == len({m.trial.number for m in members})
     assert found.bands[0].high == max(m.trial.accuracy for m in members)
+    assert found.bands[0].models > 0
     for row in found.dimensions:
         parts = [kept * band.models for kept, band in zip(row.bands, found.bands, strict=True) if kept is not None]
         assert sum(parts) == pytest.approx(row.front * found.models)

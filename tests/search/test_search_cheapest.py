@@ -91,10 +91,18 @@ def test_equals_brute_force(seed, quantity, limited):
 def test_pruning_keeps_every_possible_winner_whatever_the_chunks(seed):
     _, first, second, silicon = random_case(seed)
     everything = np.arange(silicon.area_m2.size)
-    for quantity in QUANTITIES:
-        kept, _ = cheapest(first, second, silicon, quantity, {"latency": 9.0})
+    for quantity in (*QUANTITIES, "power"):  # the least power is asked for where nothing keeps a limit on it
+        with np.errstate(invalid="raise"):
+            kept, _ = cheapest(first, second, silicon, quantity, {"latency": 9.0})
         every, _ = cheapest(first, second, silicon, quantity, {"latency": 9.0}, chosen=everything)
         assert kept == pytest.approx(every, rel=1e-12)
+
+
+def test_the_least_power_is_looked_for_on_few_accelerators():
+    _, first, second, silicon = random_case(7)
+    count = silicon.area_m2.size
+    assert count > 4
+    assert undominated(first, second, silicon, "power", {}).size < count
 
 
 def test_of_equal_accelerators_exactly_one_stays():

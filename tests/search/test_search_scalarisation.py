@@ -14,8 +14,7 @@ from scipy.special import expit
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
-from catransformers.errors import InfeasibleError, InputError
-from catransformers.execution.assemble import assemble
+from catransformers.errors import InfeasibleError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.search import scalarisation as module
@@ -229,25 +228,6 @@ def test_the_front_in_many_costs_is_that_of_brute_force(seed, count, size):
     assert np.all(np.diff(points[members, 0]) >= 0)
     if count == 2:
         assert np.array_equal(members, front2(points[:, 0], points[:, 1]))
-
-
-def test_a_space_too_large_to_be_costed_is_refused_with_what_to_do():
-    config, problems = parse(
-        """
-        name = "large"
-        [model]
-        base = "ViT-B-16"
-        [model.space]
-        "vision.ffn_dim" = { step = 1 }
-        "text.ffn_dim" = { step = 1 }
-        [objectives]
-        minimise = ["carbon", "latency", "energy"]
-        """,
-        "large.toml",
-    )
-    assert not problems
-    with pytest.raises(InputError, match=r"objectives\.minimise.*one quantity or two"):
-        assemble(config)
 
 
 @pytest.mark.parametrize("wrong", ['["carbon", "latency", "carbon"]', "[]", '["carbon", "speed", "energy"]'])

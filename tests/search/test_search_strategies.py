@@ -130,6 +130,21 @@ def test_every_strategy_bears_that_everything_fails(name, studies):
         ran_on.append(proposal.accelerator)
 
 
+@pytest.mark.parametrize("minimise", [("carbon",), ("carbon", "latency"), ("carbon", "latency", "area")])
+@pytest.mark.parametrize("depths", [[4], [3, 4]])
+def test_every_strategy_goes_through_a_space_of_one_or_two_designs(name, minimise, depths, studies):
+    """Equal accuracies, one of them failed: nothing to learn, and nothing left after these."""
+    costs, _ = studies["vit", 1]
+    whole = {key: {"values": [size]} for key, size in costs.space.base.dimensions().items()}
+    models = model_space(costs.space.base, whole | {"layers": {"values": depths}})
+    table = costs.table.select(np.array([0]))
+    small = space_cost(models, table, costs.technology, costs.scenario, Objectives(minimise))
+    chooser, observed = strategy(name, small.problem(), 0, small), []
+    while (proposal := told(chooser, observed, [], len(observed), [0] * len(observed))) is not None:
+        observed.append(Observation(proposal.index, 0.5 if observed else None))
+    assert sorted(one.index for one in observed) == list(range(len(depths)))
+
+
 def test_every_strategy_ends_when_no_design_is_left(name, studies):
     costs, problem = studies["vit", 1]
     some = np.flatnonzero(np.isfinite(problem.cost))[:2]

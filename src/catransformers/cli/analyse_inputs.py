@@ -159,8 +159,11 @@ def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[fl
         option = f"--{key.replace('_', '-')}"
         parts = [part.strip() for part in text.split(",")]
         numbers = [_number(part) for part in parts]
-        wrong = [part for part, value in zip(parts, numbers, strict=True) if value is not None and math.isnan(value)]
-        allowed = "a number above 0, or none" + ("; several are joined by commas, e.g. 20,4,1" if several else "")
+        least = 1 if quantity == "parameters" else 0  # these are counted
+        wrong = [p for p, value in zip(parts, numbers, strict=True) if value is not None and not value >= least]
+        allowed = f"{'1 or more' if least else 'a number above 0'}, or none"
+        if several:
+            allowed += "; several are joined by commas, e.g. 20,4,1"
         problems += [Problem(option, f"{part!r} is no limit", allowed) for part in wrong]
         if not several and len(parts) > 1:
             hint = "`catransformers analyse fronts` takes several values of one limit"

@@ -126,12 +126,7 @@ def assemble(config: StudyConfig) -> Costs:
         _try(problems, lambda: check_node(tech, scenario))
     if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
-    all_costed = enumerable(models, len(table))
-    if not all_costed and len(config.objectives.quantities) > 2:
-        what = f"more than two need every model's costs, and of {models.size:,} models not all can be worked out"
-        hint = "or give fewer values of the model's dimensions (model.space)"
-        raise InputError(Problem("objectives.minimise", what, "one quantity or two", hint))
-    cost = space_cost if all_costed else large_space_cost
+    cost = space_cost if enumerable(models, len(table)) else large_space_cost
     return cost(
         models,
         table,

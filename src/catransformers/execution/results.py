@@ -65,9 +65,14 @@ class StudyResults:
 
     @property
     def _most(self) -> int:
-        """How many trials there can be; of a space too large to go through, as many as it has models."""
+        """How many trials there can be; of a space too large to go through, as many as it has models.
+
+        Strategies that choose accelerators too may try a model on each of them.
+        """
         found = self.costs.feasible_models
-        return self.costs.space.size if found is None else found
+        models = self.costs.space.size if found is None else found
+        chosen = any(trial.proposal.accelerator is not None for trial in self.trials)
+        return models * len(self.costs.table) if chosen else models
 
 
 def load_study(root: Path) -> StudyResults:

@@ -74,6 +74,7 @@ def summarise(results: StudyResults) -> StudySummary:
         reference_cost=costs.reference[0],
         further_references=costs.reference[1:],
         whole_front=whole_front,
+        exhausted=results.finished,
         provenance=_provenance(results),
         limits=costs.limits,
         tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),

@@ -194,6 +194,7 @@ class StudySummary:
         warnings: what else the reader should know, such as files that are not there.
         whole_front: all designs of the front by rising cost; empty where `front` has them all.
         further_references: the other costs of the reference point, where several quantities are minimised.
+        exhausted: whether no trial is left to do, be it because every feasible model was tried.
     """
 
     config: StudyConfig
@@ -216,6 +217,7 @@ class StudySummary:
     warnings: tuple[str, ...] = ()
     further_references: tuple[float, ...] = ()
     whole_front: tuple[Member, ...] = ()
+    exhausted: bool = False
 
     @property
     def reference(self) -> tuple[float, ...]:
@@ -291,7 +293,7 @@ class StudySummary:
     @property
     def left(self) -> int:
         """Number of trials still to do."""
-        return max(0, self.planned - len(self.trials))
+        return 0 if self.exhausted else max(0, self.planned - len(self.trials))
 
     @property
     def searched(self) -> bool:

@@ -117,8 +117,7 @@ def most_promising(
         chance: (n,) factor on each candidate's gain, at most 1: the chance that its training succeeds.
 
     Returns:
-        The position (the lowest of equals, as far as rounding can tell) and its gain; a gain of 0 says that no
-        candidate promises anything.
+        The position and its gain; a gain of 0 says that no candidate promises anything.
     """
     factor = np.ones(mean.size) if chance is None else chance
     table = ChanceTable.of(mean, deviation, front.levels, front.floor)

@@ -85,6 +85,11 @@ def _latency(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray
     return stack.layer_latency_s[mode][:, chosen], stack.stem_latency_s[mode][:, chosen]
 
 
+def _haste(stack: StackCosts, mode: int, chosen: IntArray) -> tuple[FloatArray, FloatArray]:
+    layer, stem = _latency(stack, mode, chosen)
+    return -layer, -stem
+
+
 def _life_energy(silicon: Silicon, made: FloatArray, price: float) -> list[_Sum]:
     """The two sums whose larger one is `made` (2, accelerators) + price × energy of an inference and the wait."""
 
@@ -116,13 +121,15 @@ def _sums(silicon: Silicon, quantity: str, bound: float = np.inf) -> list[_Sum]:
 
     An accelerator that is no worse in all of them is then no worse in the quantity. Carbon × delay rises with both;
     any quantile of carbon rises with the area, with the DRAM that streaming needs, and with the energy of the life,
-    draw by draw. Power is compared only as a limit, `bound`.
+    draw by draw. Power rises with the energy and falls with the latency; as a limit, `bound`, it is one sum.
     """
     nothing, both = np.zeros_like(silicon.idle_w), np.ones((2, 1))
     match quantity:
         case "area" | "tops":
             own = silicon.area_m2 if quantity == "area" else silicon.tops
             found = [] if own is None else [_Sum(both * own, None)]
+        case "power" if bound == np.inf:
+            found = [_Sum(nothing, _energy), _Sum(nothing, _haste)]
         case "latency" | "energy" | "power":
             rows = {"latency": _latency, "energy": _energy, "power": _over(bound)}[quantity]
             found = [_Sum(nothing, rows)]

@@ -71,7 +71,9 @@ def levels(
         members = frontk(designs)
         members = members[[not (below <= design).all(axis=1).any() for design in designs[members]]]
         yield owner[members], place[members]
-        # What the new members beat need not be kept: they are at least as good wherever it matters below.
+        # What the new members beat in all costs need not be kept: what it beats below, they beat too.
+        for one in designs[members]:
+            below = below[(below < one).any(axis=1)]
         below = np.concatenate([below, designs[members]])
 
 

@@ -114,7 +114,7 @@ def pruning(
     ordered = sorted(models.values(), key=lambda trial: (-accuracy_of(trial), trial.number))
     accuracy = np.array([accuracy_of(trial) for trial in ordered])
     edges = np.linspace(accuracy[0], accuracy[-1], bands + 1)
-    place = np.clip(np.searchsorted(-edges, -accuracy, side="right") - 1, 0, bands - 1)
+    place = np.clip(np.searchsorted(-edges[1:], -accuracy, side="left"), 0, bands - 1)
     base = space.base.dimensions()
     trained = complete(trials)
     rows = []

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -113,8 +114,8 @@ class QNehvi(DesignStrategy):
 
     @cached_property
     def _initial(self) -> list[tuple[str, Design]]:
-        """Ax's own initial design, longer than needed."""
-        if not self._space.names:
+        """Ax's own initial design, longer than needed; none in a space of hardly more designs: Ax would run out."""
+        if prod(self._space.sizes) < 2 * OFFERED:
             return []
         with _quiet(), one_thread():
             client = self._client(self.seed, initial=OFFERED)
