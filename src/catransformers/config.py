@@ -198,7 +198,9 @@ class SearchSection(_Section):
     @classmethod
     def _several(cls, value: Any) -> Any:
         folders = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-        if isinstance(folders, tuple) and not all(isinstance(f, str) and f and "\0" not in f for f in folders):
+        if folders is not None and not (
+            isinstance(folders, tuple) and all(isinstance(f, str) and f and "\0" not in f for f in folders)
+        ):
             raise ValueError("is not the folder of a study, or a list of such folders")
         return folders
 
@@ -400,7 +402,7 @@ def _problem(where: str, item: dict[str, Any]) -> Problem:
             place, f"{given!r} cannot be used", "letters, digits, '.', '_', '-', starting with a letter or digit"
         )
     message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
-    shown = repr(given) if isinstance(given, str | int | float | bool) else type(given).__name__
+    shown = repr(given) if isinstance(given, str | int | float | bool | list) else type(given).__name__
     if isinstance(given, float) and not math.isfinite(given):
         message = "should be a finite number"
     return Problem(place, f"{shown} {message}")

@@ -275,7 +275,10 @@ def test_an_accuracy_that_no_trained_model_reaches(run, study):
     config.write_text(text.replace("[objectives]", "[objectives]\nmin_accuracy = 0.999999", 1))
     said = run("analyse", "fronts", study)
     assert said.code == 2
-    assert "no trained model reaches the accuracy" in said.err
+    assert "no trained model reaches the accuracy of 99.9999 %" in said.err
+    reported = run("report", study)
+    assert reported.code == 2 and "no trained model reaches the accuracy of 99.9999 %" in reported.err
+    assert "No model found so far reaches the accuracy of 99.9999 %" in run("status", study).out.replace("\n", " ")
 
 
 def test_no_torch_and_no_plotting_without_a_picture(study):

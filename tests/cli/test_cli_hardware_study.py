@@ -66,6 +66,15 @@ def test_search_status_and_report(run, here):
     assert (report / "front.csv").read_bytes() == files["front.csv"]
 
 
+def test_no_number_of_its_tables_is_broken(run):
+    shown = run("search", "study.toml").out
+    best = shown.split("Best for each objective")[1].split("The front")[0].splitlines()
+    rows = [line.split() for line in best if line.strip() and line.split()[-1] in ("no", "yes")]
+    assert [row[0] for row in rows] == ["carbon", "latency", "knee"]
+    assert all(len(row) == 15 for row in rows)
+    assert not any(line.split()[0].isdigit() for line in best if line.strip())
+
+
 def test_its_front_is_that_of_sweep(run):
     run("search", "study.toml")
     own = run("status", "runs/fixed", "--json").data

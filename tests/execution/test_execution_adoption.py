@@ -210,7 +210,7 @@ def test_folders_that_hold_no_such_study_are_told_all_at_once(old, warm, fake, t
     with pytest.raises(InputError) as caught:
         run_study(warm(search__warm_start=(str(tmp_path / "empty"), str(new))), new, executor=fake)
     assert [p.where for p in caught.value.problems] == ["search.warm_start"] * 2
-    assert "no study with trials" in str(caught.value)
+    assert "no study with trials" in str(caught.value) and "that trains models" in str(caught.value)
     assert "the folder of this study itself" in str(caught.value)
     with sqlite3.connect(old.directory.database) as connection:
         connection.execute("DELETE FROM trials")

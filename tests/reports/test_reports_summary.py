@@ -94,7 +94,9 @@ def test_the_headline_in_words(summary: StudySummary) -> None:
 
 def test_a_headline_that_must_settle_for_more_loss_says_so(summary: StudySummary) -> None:
     text = breakable(narrative.headline(with_best(summary, 0.1, Score(0.4, 0.01), validation=0.41)))
-    assert text.startswith("No design found so far loses at most 3.0 points on validation data. The nearest")
+    assert text.startswith(
+        "No design found so far with less carbon than the base loses at most 3.0 points on validation data. The nearest"
+    )
     assert "40.0 ± 1.0 points" in text
 
 
@@ -127,6 +129,12 @@ def test_the_base_with_the_same_fine_tune_is_told(summary: StudySummary) -> None
     text = breakable(narrative.accuracies(tuned))
     assert "With the fine-tune that every pruned model gets, the base has 71.3 ± 1.4 %." in text
     assert "fine-tune" not in narrative.accuracies(summary)
+
+
+def test_a_base_beyond_the_limits_is_told(summary: StudySummary) -> None:
+    assert narrative.base_beyond_limits(summary) == ""
+    told = narrative.base_beyond_limits(replace(summary, base_feasible=False))
+    assert "breaks a limit of this study on every accelerator" in told
 
 
 def test_a_study_without_a_saving_says_so(summary_of: SummaryOf) -> None:

@@ -182,7 +182,7 @@ def test_carbon_at_a_quantile_is_called_so(study_of, tmp_path):
     assert summary.best is not None
     assert summary.best.cost.objective == pytest.approx(summary.best.range_kg[2])
     data = study_object(summary)
-    assert "at the 95th percentile of its range" in data["headline"]
+    assert "carbon at the 95th percentile of its range" in data["headline"]
     assert "carbon p95" in " ".join(terminal_front(summary)[0])
     write_report(results, tmp_path / "report")
     assert "carbon over the device's life, 95th percentile" in (tmp_path / "report" / "report.html").read_text()

@@ -37,7 +37,7 @@ def print_json(data: Any) -> None:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A terminal that knows its width and whether it may use colour; 120 columns when it is no terminal."""
+    """A terminal that knows its width and whether it may use colour; 140 columns when it is no terminal."""
     from rich.console import Console  # noqa: PLC0415
 
     terminal = Console(stderr=stderr, highlight=False)

@@ -146,7 +146,7 @@ class _Watcher:
 
     def __call__(self, event: Event) -> None:
         from catransformers.execution import events  # noqa: PLC0415
-        from catransformers.reports.wording import score  # noqa: PLC0415
+        from catransformers.reports.wording import plural, score  # noqa: PLC0415
 
         match event:
             case events.DataChecked():
@@ -172,7 +172,8 @@ class _Watcher:
             case events.TrialFinished():
                 self._trial(event)
             case events.TestStarted():
-                self._say(f"Search done. {event.models} models meet the test data, once.")
+                verb = "meets" if event.models == 1 else "meet"
+                self._say(f"Search done. {plural(event.models, 'model')} {verb} the test data, once.")
                 self._task = self._bar.add_task("test", total=event.models)
                 self._total = 0
             case events.TestFinished():

@@ -59,6 +59,7 @@ def show_study(summary: StudySummary) -> None:
     screen.print()
     screen.print(Text(breakable(narrative.headline(summary)), style="bold"))
     paragraphs = (
+        narrative.base_beyond_limits(summary),
         narrative.attribution_sentence(summary),
         assumptions.sentence(summary.base.estimate.scenario),
         own_words.line(summary.own),

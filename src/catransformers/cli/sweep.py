@@ -229,4 +229,5 @@ def _table(title: str, result: Sweep, rows: list[int], names: list[str] | None =
         for i, machine in enumerate(machines)
     ]
     columns = [*([""] if names else []), *(_HEADINGS[name] for name in attributes), *headings]
+    columns = [column.replace(" (", "\n(") for column in columns]  # narrow, so that no number is broken
     return table(title, columns, lines, left=1 if names else 0)

@@ -125,7 +125,9 @@ def _source(config: StudyConfig, origin: Mapping[str, str], directory: StudyDire
     if root.resolve() == own.root.resolve():
         raise InputError(Problem(KEY, f"{root} is the folder of this study itself", "another study's folder"))
     if not directory.config.is_file() or not directory.database.is_file():
-        raise InputError(Problem(KEY, f"there is no study with trials in {root}", "a folder that `search` made"))
+        raise InputError(
+            Problem(KEY, f"there is no study with trials in {root}", "the folder of a `search` that trains models")
+        )
     other, problems = read(directory.config)
     if problems:
         raise InputError(problems)

@@ -13,6 +13,7 @@ from catransformers.reports.wording import (
     compact,
     number,
     percent,
+    plain,
     plural,
     points,
     score,
@@ -75,8 +76,8 @@ def fronts_words(found: LimitedFronts, labels: Sequence[str]) -> list[str]:
     ]
     if found.below_floor:
         lines.append(
-            f"{plural(found.below_floor, 'trained model')} below the accuracy of {percent(found.floor)} that the study "
-            "asks for."
+            f"{plural(found.below_floor, 'trained model')} below the accuracy of {plain(100 * found.floor)} % that the "
+            "study asks for."
         )
     lines += [line for row, label in zip(found.rows, labels, strict=True) for line in _left_out(row.left_out, label)]
     return [breakable(line) for line in lines]
@@ -273,7 +274,7 @@ def need_designs(found: LimitedFronts, where: str) -> None:
     missed = [one.missed for row in found.rows for one in row.left_out]
     if missed:
         raise infeasible(min(missed, key=lambda one: one.demand / one.bound))
-    what = f"no trained model reaches the accuracy of {percent(found.floor)} that the study asks for, so no front"
+    what = f"no trained model reaches the accuracy of {plain(100 * found.floor)} % that the study asks for, so no front"
     raise InputError(Problem(where, breakable(what)))
 
 

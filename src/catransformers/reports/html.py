@@ -29,6 +29,7 @@ from catransformers.reports.wording import (
     duration,
     number,
     percent,
+    plain,
     plural,
     points,
     pruned,
@@ -341,10 +342,16 @@ def _convergence(summary: StudySummary) -> str:
 
 def _trial(t: Trial, units: _Units) -> dict[str, Any]:
     machine = _machine(t.cost.accelerator) if t.cost else {"array": "none", "buffers": t.missed or ""}
-    reasons = [f"{name.replace('_', ' ')} {number(value)}" for name, value in t.reason.items() if name != ACCELERATOR]
+    reasons = [
+        f"{name.replace('_', ' ')} {plain(value) if value == round(value) else number(value)}"
+        for name, value in t.reason.items()
+        if name != ACCELERATOR
+    ]
     if t.chosen is not None:
         reasons.append(f"run on {', '.join(_machine(t.chosen).values())}")
-    reasons += [f"which breaks a limit: {n} {amount(n, value)} > {amount(n, bound)}" for n, value, bound in t.broken]
+    broken = [f"{name} {amount(name, value)} > {amount(name, bound)}" for name, value, bound in t.broken]
+    if broken:
+        reasons.append(f"which breaks {'a limit' if len(broken) == 1 else 'limits'}: {', '.join(broken)}")
     return {
         "number": t.number,
         "status": "on the front" if t.on_front else "not trained" if t.untrained else t.status,

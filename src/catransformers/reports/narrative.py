@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catransformers.reports.summary import Score, StudySummary, saving, tolerated_loss
-from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plural, points, score
+from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 
 #: A standard error above this is too large for a loss to be called small, or absent.
@@ -80,6 +80,8 @@ def headline(summary: StudySummary) -> str:
     if best is None:
         if not any(trial.accuracy for trial in summary.trials):
             return "No trial has been completed yet."
+        if not summary.front and (missed := below_floor(summary)):
+            return f"No model found so far {missed}."
         return (
             f"No design found so far has less {quantity} than the unpruned base on its own best accelerator "
             f"({amount(quantity, base.cost.objective)})."
@@ -90,16 +92,27 @@ def headline(summary: StudySummary) -> str:
     most = tolerated_loss(base)
     if lost is not None and lost.value > most:
         allowed = f"{points(most, None)} points on validation data"
-        nearest = f"No design found so far loses at most {allowed}. The nearest to it: "
+        nearest = f"No design found so far with less {quantity} than the base loses at most {allowed}. The nearest: "
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "
         f"({amount(quantity, best.cost.objective)} against {amount(quantity, base.cost.objective)}{_further(summary)}"
-        f"{'; at the 95th percentile of its range' if summary.is_high(quantity) else ''})"
+        f"{f'; {quantity} at the 95th percentile of its range' if summary.is_high(quantity) else ''})"
     )
     if best.loss is not None:
         sentence += f", {_loss(best.loss, summary.metric)} on the {'test' if best.test_loss else 'validation'} set"
     return sentence + "."
+
+
+def below_floor(summary: StudySummary) -> str:
+    """How far the models that keep the limits stay below `min_accuracy`, or an empty text without both."""
+    reached = [trial.accuracy.value for trial in summary.trials if trial.accuracy and trial.cost]
+    if not summary.limits.floor or not reached:
+        return ""
+    return (
+        f"reaches the accuracy of {plain(100 * summary.limits.floor)} % that the study asks for (min_accuracy): "
+        f"the best has {points(max(reached), None)} %"
+    )
 
 
 def _further(summary: StudySummary) -> str:
@@ -197,6 +210,16 @@ def _direction(fraction: float) -> str:
     return "less" if fraction >= 0 else "more"
 
 
+def base_beyond_limits(summary: StudySummary) -> str:
+    """That the base keeps the limits nowhere, or an empty text where it does."""
+    if summary.base_feasible:
+        return ""
+    return (
+        "The unpruned base breaks a limit of this study on every accelerator; it is shown without the limits, for "
+        "comparison only."
+    )
+
+
 def doubts(summary: StudySummary) -> tuple[str, ...]:
     """What a reader should keep in mind before using these figures, most important first."""
     accuracy = summary.config.accuracy
@@ -217,11 +240,7 @@ def doubts(summary: StudySummary) -> tuple[str, ...]:
         "or rate of use can reorder the designs.",
     ]
     if not summary.base_feasible:
-        lines.insert(
-            0,
-            "The unpruned base breaks a limit of this study on every accelerator; it is shown without the limits, for "
-            "comparison only.",
-        )
+        lines.insert(0, base_beyond_limits(summary))
     if summary.adopted:
         lines.append(
             f"{plural(summary.adopted, 'trial')} of other studies were adopted: same model, training and accuracy as "

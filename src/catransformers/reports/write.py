@@ -28,6 +28,7 @@ from catransformers.errors import InputError, Problem
 from catransformers.execution.results import StudyResults
 from catransformers.reports.derive import summarise
 from catransformers.reports.html import render_html
+from catransformers.reports.narrative import below_floor
 from catransformers.reports.static import front_svg
 from catransformers.reports.summary import Design, StudySummary
 from catransformers.reports.tables import dumps, estimate_object, front_csv, study_object
@@ -93,6 +94,8 @@ def write_summary(
 def _nothing(summary: StudySummary) -> str:
     if not summary.trials:
         return "no trial has been completed yet, so there is nothing to report"
+    if missed := below_floor(summary):
+        return f"no trained model {missed}, so there is nothing to report"
     first = f"trial {summary.trials[0].number} says: {summary.trials[0].error}"
     what = "failed" if summary.failed else "of models that no accelerator keeps the limits with"
     return f"{plural(len(summary.trials), 'trial')}, all {what}, so there is nothing to report; {first}"
