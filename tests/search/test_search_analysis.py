@@ -7,49 +7,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from small_study import BASE, SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.design import read_scenario
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.hardware.front import knee
-from catransformers.hardware.spaces import space as accelerators
-from catransformers.hardware.technology import technology
 from catransformers.search.analysis import MODES, asked, fronts_under, iso_accuracy, pruning, shares
 from catransformers.search.analysis.question import _unbeaten, candidates
 from catransformers.search.fronts import FrontMember, derive_front
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives
-from catransformers.search.space import model_space
 from catransformers.search.space_cost import space_cost
-from catransformers.study.records import ProposalRecord, TrialRecord
-from catransformers.workloads.zoo import named_spec
 
-TECHNOLOGY = technology("default-22nm")
-TABLE = accelerators(
-    "micro",
-    frequency_hz=TECHNOLOGY.frequency_hz,
-    overrides={"cores": [1, 2], "pe_x": [8, 16], "pe_y": [4], "local_kib": [2, 16], "local_bandwidth": [32],
-               "global_mib": [0.25, 0.5, 1]},
-)  # fmt: skip
-BASE = named_spec("embedded")
-SPACE = model_space(
-    BASE,
-    {
-        "vision.layers": {"values": [BASE.vision.layers // 2, BASE.vision.layers]},
-        "vision.ffn_dim": {"step": 96},
-        "text.layers": {"values": [BASE.text.layers // 2, BASE.text.layers]},
-        "text.ffn_dim": {"values": [BASE.text.ffn_dim]},
-        "text.embed_dim": {"values": [40, BASE.text.embed_dim]},
-    },
-)
 QUANTITIES = ("carbon", "latency", "energy", "area", "tcdp", "water")
 DEPENDING = st.sampled_from(["latency", "energy", "area", "carbon", "tcdp", "power", "tops", "water"])
-
-
-def trial(number, model, accuracy):
-    dimensions = SPACE.dimensions(model)
-    proposal = ProposalRecord(number, dimensions, "Sobol")
-    status = "failed" if accuracy is None else "complete"
-    return TrialRecord(number, dimensions, status, accuracy, None, {}, 1, 1, 1.0, "", proposal)
 
 
 def trained(seed, count=12, coarse=False):

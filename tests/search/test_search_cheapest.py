@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from random_spaces import random_case
 
 from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import designs, shortfall
@@ -14,46 +15,6 @@ from catransformers.search.problem import Limits
 from catransformers.search.stack_costs import Silicon, StackCosts, demand_bytes
 
 QUANTITIES = ("carbon", "latency", "energy", "area")
-
-
-def random_stack(rng, accelerators, coarse):
-    """Costs with no structure at all; `coarse` numbers make ties and dominance frequent."""
-    shapes, stems = int(rng.integers(1, 4)), int(rng.integers(1, 3))
-
-    def costs(rows):
-        values = rng.integers(1, 4, (2, rows, accelerators)) if coarse else rng.random((2, rows, accelerators))
-        # Some accelerators are worse copies of others: there is something to prune.
-        values = values.astype(float)
-        for a in range(1, accelerators):
-            if rng.random() < 0.5:
-                values[:, :, a] = values[:, :, a - 1] * rng.choice([1.0, 1.25])
-        return values
-
-    variants = list(product(range(1, 4), range(shapes), range(stems)))
-    layers, shape, stem = (np.array(column) for column in zip(*variants, strict=True))
-    return StackCosts(
-        layer_latency_s=costs(shapes),
-        layer_energy_j=costs(shapes),
-        stem_latency_s=costs(stems),
-        stem_energy_j=costs(stems),
-        layers=layers,
-        shape=shape,
-        stem=stem,
-        weight_bytes=layers * (10 + 5 * shape) + stem,
-        activation_bytes=rng.integers(1, 30, len(variants)),
-    )
-
-
-def random_case(seed):
-    rng = np.random.default_rng(seed)
-    accelerators, coarse = int(rng.integers(1, 14)), bool(rng.random() < 0.5)
-    first, second = (random_stack(rng, accelerators, coarse) for _ in range(2))
-    area = rng.integers(1, 4, accelerators).astype(float)
-    capacity = rng.choice([10.0, 60.0, 90.0, 1000.0], accelerators)
-    embodied = np.stack([area + rng.random(), area])
-    idle = rng.choice([0.0, 0.25, 0.5], (2, accelerators))
-    period = float(rng.choice([0.0, 8.0, 64.0]))
-    return rng, first, second, Silicon(area, capacity, embodied, idle, period, float(rng.random() * 2))
 
 
 def brute_force(first, second, silicon, quantity, limits, times):

@@ -11,12 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case
 from scipy.special import expit
+from small_study import BASE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
 from catransformers.errors import InfeasibleError
-from catransformers.hardware.spaces import space as accelerators
-from catransformers.hardware.technology import technology
 from catransformers.search import scalarisation as module
 from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import designs
@@ -30,18 +29,8 @@ from catransformers.search.space import model_space
 from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
 from catransformers.search.volumes import hypervolumes, shadow
-from catransformers.study.records import ProposalRecord, TrialRecord
-from catransformers.workloads.zoo import named_spec
 
 TRIPLES = [*combinations(OBJECTIVES, 3), *combinations(OBJECTIVES, 4)]
-TECHNOLOGY = technology("default-22nm")
-TABLE = accelerators(
-    "micro",
-    frequency_hz=TECHNOLOGY.frequency_hz,
-    overrides={"cores": [1, 2], "pe_x": [8, 16], "pe_y": [4], "local_kib": [2, 16], "local_bandwidth": [32],
-               "global_mib": [0.25, 0.5, 1]},
-)  # fmt: skip
-BASE = named_spec("embedded")
 SPACE = model_space(
     BASE,
     {
@@ -82,29 +71,12 @@ def problem(costs):
     return costs.problem()
 
 
-def trial(number, index, accuracy):
-    dimensions = SPACE.dimensions(index)
-    return TrialRecord(
-        number=number,
-        dimensions=dimensions,
-        status="failed" if accuracy is None else "complete",
-        accuracy=accuracy,
-        accuracy_se=None if accuracy is None else 0.01,
-        metrics={},
-        parameters=1,
-        macs=1,
-        seconds=1.0,
-        error="",
-        proposal=ProposalRecord(number, dimensions, "test"),
-    )
-
-
 def trials_of(seed, count=12):
     rng = np.random.default_rng(seed)
     models = rng.integers(0, SPACE.size, count)
     accuracy = np.round(ACCURACY[models], 1 if rng.random() < 0.5 else 4)
     pairs = enumerate(zip(models, accuracy, strict=True))
-    return [trial(n, int(model), None if rng.random() < 0.2 else float(level)) for n, (model, level) in pairs]
+    return [trial(n, int(model), None if rng.random() < 0.2 else float(level), SPACE) for n, (model, level) in pairs]
 
 
 def undominated(points):
@@ -296,7 +268,7 @@ def test_the_incumbent_front_never_gets_worse_and_is_the_same_whoever_tried(cost
     assert np.all(np.diff(values) >= 0)
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(trials))
-    again = [trial(k, SPACE.index(trials[o].dimensions), trials[o].accuracy) for k, o in enumerate(order)]
+    again = [trial(k, SPACE.index(trials[o].dimensions), trials[o].accuracy, SPACE) for k, o in enumerate(order)]
 
     def values_of(members):
         return {(m.trial.accuracy, *m.design.minimised) for m in members}

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from small_study import SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
 from catransformers.errors import InfeasibleError, InputError
-from catransformers.hardware.spaces import space as accelerators
-from catransformers.hardware.technology import technology
 from catransformers.search.fronts import convergence, derive_front, representatives
 from catransformers.search.judge import (
     Tried,
@@ -23,31 +22,10 @@ from catransformers.search.judge import (
 )
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation
 from catransformers.search.regions import layers
-from catransformers.search.space import model_space
 from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
 from catransformers.search.strategies.success import success
-from catransformers.study.records import ProposalRecord, TrialRecord
-from catransformers.workloads.zoo import named_spec
 
-TECHNOLOGY = technology("default-22nm")
-TABLE = accelerators(
-    "micro",
-    frequency_hz=TECHNOLOGY.frequency_hz,
-    overrides={"cores": [1, 2], "pe_x": [8, 16], "pe_y": [4], "local_kib": [2, 16], "local_bandwidth": [32],
-               "global_mib": [0.25, 0.5, 1]},
-)  # fmt: skip
-BASE = named_spec("embedded")
-SPACE = model_space(
-    BASE,
-    {
-        "vision.layers": {"values": [BASE.vision.layers // 2, BASE.vision.layers]},
-        "vision.ffn_dim": {"step": 96},
-        "text.layers": {"values": [BASE.text.layers // 2, BASE.text.layers]},
-        "text.ffn_dim": {"values": [BASE.text.ffn_dim]},
-        "text.embed_dim": {"values": [40, BASE.text.embed_dim]},
-    },
-)
 ALL = Objectives(("carbon", "latency"))
 UNIT = SPACE.unit()
 ACCURACY = expit(1.0 - (1 - UNIT) ** 1.5 @ np.array([1.0, 0.5, 1.4, 0.5, 0.7, 0.3, 0.9, 0.3]))
@@ -73,23 +51,6 @@ def costs(make):
 @pytest.fixture(scope="module")
 def problem(costs):
     return costs.problem()
-
-
-def trial(number, index, accuracy):
-    dimensions = SPACE.dimensions(index)
-    return TrialRecord(
-        number=number,
-        dimensions=dimensions,
-        status="failed" if accuracy is None else "complete",
-        accuracy=accuracy,
-        accuracy_se=None if accuracy is None else 0.01,
-        metrics={},
-        parameters=1,
-        macs=1,
-        seconds=1.0,
-        error="",
-        proposal=ProposalRecord(number, dimensions, "test"),
-    )
 
 
 def trials_of(seed, count=12):
