@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from small_study import trial
 
 from catransformers.carbon.footprint import footprint
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
@@ -14,7 +15,6 @@ from catransformers.search.pareto import hypervolume
 from catransformers.search.problem import REFERENCE_MARGIN, Limits
 from catransformers.search.space import model_space
 from catransformers.search.space_cost import space_cost
-from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.workloads import clip
 from catransformers.workloads.zoo import named_spec
 
@@ -181,28 +181,11 @@ def test_the_base_that_breaks_a_limit_is_shown_without_it(make):
     assert free.problem().reference_cost == REFERENCE_MARGIN * free.base_best.total_kg
 
 
-def trial(number, index, accuracy):
-    dimensions = SPACE.dimensions(index)
-    return TrialRecord(
-        number=number,
-        dimensions=dimensions,
-        status="failed" if accuracy is None else "complete",
-        accuracy=accuracy,
-        accuracy_se=None if accuracy is None else 0.01,
-        metrics={},
-        parameters=1,
-        macs=1,
-        seconds=1.0,
-        error="",
-        proposal=ProposalRecord(number, dimensions, "test"),
-    )
-
-
 def test_front_and_convergence_are_derived_from_the_trials(costs):
     order = np.argsort(costs.cost)
     cheap, middle, dear = (int(order[k]) for k in (0, SPACE.size // 2, SPACE.size - 1))
-    trials = [trial(0, dear, 0.7), trial(1, cheap, 0.3), trial(2, middle, None), trial(3, middle, 0.2),
-              trial(4, cheap, 0.3)]  # fmt: skip
+    tried = ((dear, 0.7), (cheap, 0.3), (middle, None), (middle, 0.2), (cheap, 0.3))
+    trials = [trial(number, model, accuracy, SPACE) for number, (model, accuracy) in enumerate(tried)]
     members = derive_front(costs, trials)
     assert [m.trial.number for m in members] == [1, 0]  # the failed, the beaten and the duplicate are not there
     assert [m.design.objective for m in members] == [costs.cost[cheap], costs.cost[dear]]
