@@ -10,10 +10,12 @@ from scipy.special import expit
 from scipy.stats import norm
 
 from catransformers.search import acquisition3, column_bounds
+from catransformers.search import settled as settled_module
 from catransformers.search.acquisition3 import expected_improvement, most_promising, new_areas
 from catransformers.search.column_bounds import Bound, Columns
 from catransformers.search.hardware_fronts import HardwareFronts
 from catransformers.search.regions import Region, front2, layers
+from catransformers.search.settled import SettledLevels
 
 REFERENCE = (3.0, 5.0)
 
@@ -117,13 +119,40 @@ def test_the_bounds_hold_and_the_most_promising_is_the_best_of_all(seed):
     every = expected_improvement(mean, deviation, models, fronts, known)
     areas = new_areas(models, fronts, known)
     assert np.all(np.diff(areas, axis=1) <= 1e-9)  # what bounds one level bounds those below
+    settled = SettledLevels.of(known).of_models(fronts, 0, n)
     for part in (columns, columns.coarse):
         bound = Bound.of(known, part)
-        assert np.all(areas <= bound.areas(models) * (1 + 1e-3) + 1e-9)
+        assert np.all(areas <= bound.areas_until(models, settled) * (1 + 1e-3) + 1e-9)
+        some = np.unique(rng.integers(0, areas.shape[1], 3))
+        assert np.all(areas[:, some] <= bound.areas(models, list(some)) * (1 + 1e-3) + 1e-9)
     every = every if chance is None else every * chance
     position, gain = most_promising(mean, deviation, models, fronts, columns, known, chance)
     assert gain == pytest.approx(every.max(), rel=1e-4)
     assert every[position] == pytest.approx(every.max(), rel=1e-4)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([4, 64, settled_module.CELLS]))
+def test_from_its_settled_level_on_a_model_adds_nothing(seed, cells):
+    rng = np.random.default_rng(seed)
+    fronts = random_fronts(rng, 60, most=3)
+    _, _, known = random_known(rng, fronts, int(rng.integers(0, 30)))
+    new = (new_areas(np.arange(60), fronts, known) > 0).sum(axis=1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(settled_module, "CELLS", cells)
+        levels = SettledLevels.of(known)
+    found = np.concatenate([levels.of_models(fronts, begin, begin + 20) for begin in (0, 20, 40)])
+    assert np.all(found >= new)
+
+
+def test_settled_levels_are_seldom_later_than_they_must_be():
+    rng = np.random.default_rng(3)
+    fronts, tried = random_fronts(rng, 400, most=3), random_fronts(rng, 30, empty=0)
+    known = layers(np.linspace(0.9, 0.2, 30), [tried.of(k)[:2] for k in range(30)], REFERENCE)
+    new = (new_areas(np.arange(400), fronts, known) > 0).sum(axis=1)
+    found = SettledLevels.of(known).of_models(fronts, 0, 400)
+    assert np.mean(found != new) <= 0.02
+    assert len(set(new)) > 3  # there is something to be found
 
 
 def test_batches_do_not_matter(monkeypatch):

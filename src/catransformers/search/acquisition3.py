@@ -9,7 +9,8 @@ with accuracy levels f_k falling, D(y) = Dₖ between f_{k+1} and f_k, and f_{K+
 areas are exact: between two corners x and x' of H, at height h, area(H \\ D) is ∫ (y_D − h)⁺ dx, in which the edge y_D
 falls, so that it ends where D reaches h. The expectations are those of a Y whose logit is normal (`chances`).
 
-The best of a million candidates needs few of these areas. Bounds of the chances, which are looked up, times bounds of
+The best of a million candidates needs few of these areas. From some level on nothing of a candidate is new (`settled`):
+it gains only where it is more accurate than that. Above, bounds of the chances, which are looked up, times bounds of
 the areas (`column_bounds`), few columns and levels at first, order all candidates. In that order they are bounded more
 finely; then, for as long as a candidate could win, the area that its bound owes most to is replaced by the exact one.
 Areas fall from level to level, so that an exact one bounds all below it: where it is 0 the candidate is done with.
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from os import cpu_count
 
 import numpy as np
@@ -30,12 +32,13 @@ from catransformers.search.chances import ChanceTable, chances
 from catransformers.search.column_bounds import Bound, Columns
 from catransformers.search.hardware_fronts import HardwareFronts
 from catransformers.search.regions import Layers, Region
+from catransformers.search.settled import SettledLevels
 from catransformers.search.space import FloatArray, IntArray
 
 ROWS = 1 << 13  # candidates in one pass of the rough bound
 BATCH = 1 << 14  # candidates between two looks at it
 PART = 1 << 11  # candidates in one pass of a finer bound
-GROUPS = 12  # of levels in the rough bound
+STEPS = (34, 21, 13, 8, 5, 3, 2, 1)  # levels above the settled one at which the rough bound looks
 EXACT = 128  # candidates that are worked out wholly between two looks at the finer bounds
 
 
@@ -122,15 +125,23 @@ def most_promising(
     factor = np.ones(mean.size) if chance is None else chance
     table = ChanceTable.of(mean, deviation, front.levels, front.floor)
     fine, coarse, bound = Bound.of(front, columns), Bound.of(front, columns.coarse), np.empty(mean.size)
-    groups = np.unique(np.linspace(0, front.levels.size + 1, GROUPS + 1).astype(np.int64)[:-1])
+    levels, settled = SettledLevels.of(front), np.zeros(len(fronts), dtype=np.uint16)
 
-    def rough(some: slice) -> None:
-        mass = np.add.reduceat(table.at(mean[some], deviation[some]), groups, axis=1)
-        bound[some] = (mass * coarse.areas(models[some], groups)).sum(axis=1) * factor[some]
+    def settle(some: slice) -> None:
+        settled[some] = levels.of_models(fronts, some.start, min(some.stop, len(fronts)))
+
+    def rough(some: IntArray) -> None:
+        end = int(until[some[0]])
+        tops = [0, *(end - step for step in STEPS if end > step)]
+        sums = table.sums[:, [*tops, end]]
+        mass = np.diff(sums[table.cells(mean[some], deviation[some])], axis=1)
+        bound[some] = (mass * coarse.areas(models[some], tops)).sum(axis=1) * factor[some]
 
     best, gain = 0, 0.0
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        list(pool.map(rough, _parts(mean.size, ROWS)))
+        list(pool.map(settle, _parts(len(fronts), ROWS)))
+        until = settled[models].astype(np.int64)
+        list(pool.map(rough, _alike(until)))
         order = np.argsort(-bound, kind="stable")
         begin, step = 0, EXACT  # the first few give a gain to compare the many with
         while begin < order.size and bound[order[begin]] > gain:
@@ -138,7 +149,9 @@ def most_promising(
             begin, step = begin + step, BATCH
             chosen = chosen[bound[chosen] > gain]
             chosen = chosen[np.argsort(deviation[chosen], kind="stable")]  # alike ones need fewer nodes of quadrature
-            contest = _Contest(mean[chosen], deviation[chosen], models[chosen], factor[chosen], fronts, front)
+            contest = _Contest(
+                mean[chosen], deviation[chosen], models[chosen], factor[chosen], until[chosen], fronts, front
+            )
 
             def in_parts(work: Callable[[IntArray], None], gain: float, contest: _Contest = contest) -> None:
                 left = contest.left(gain)
@@ -158,12 +171,20 @@ def _parts(size: int, step: int) -> list[slice]:
     return [slice(at, at + step) for at in range(0, size, step)]
 
 
+def _alike(settled: IntArray) -> list[IntArray]:
+    """Parts of the candidates, those of a part settled at the same level."""
+    order = np.argsort(settled, kind="stable")
+    ends = [0, *(np.flatnonzero(np.diff(settled[order])) + 1), settled.size]
+    return [order[a:b][part] for a, b in pairwise(ends) for part in _parts(b - a, ROWS)]
+
+
 class _Contest:
     """Some candidates, with bounds on their gains that come closer until one of them has won.
 
     Args:
         mean, deviation, models, fronts, front: as of `expected_improvement`.
         factor: (n,) on each gain.
+        settled: (n,) level from which on a candidate adds nothing.
     """
 
     def __init__(
@@ -172,10 +193,12 @@ class _Contest:
         deviation: FloatArray,
         models: IntArray,
         factor: FloatArray,
+        settled: IntArray,
         fronts: HardwareFronts,
         front: Layers,
     ) -> None:
         self._mean, self._deviation, self._models, self._factor = mean, deviation, models, factor
+        self._settled = settled
         self._fronts, self._front, self._regions = fronts, front, _regions(front)
         levels = (models.size, len(self._regions))
         self._chances, self._areas = np.empty(levels), np.empty(levels)
@@ -186,7 +209,7 @@ class _Contest:
     def bound(self, table: ChanceTable, fine: Bound, some: IntArray) -> None:
         """Bound the chances and areas of some candidates."""
         self._chances[some] = table.at(self._mean[some], self._deviation[some])
-        self._areas[some] = fine.areas(self._models[some])
+        self._areas[some] = fine.areas_until(self._models[some], self._settled[some])
         self._sum(some)
 
     def weigh(self, some: IntArray) -> None:

@@ -13,13 +13,14 @@ greater P(Y > y) of the cell's two upper corners, worked out once a cell: an upp
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit, ndtr
 
-from catransformers.search.space import FloatArray
+from catransformers.search.space import FloatArray, IntArray
 
 NODES = 4  # Gauss–Legendre nodes a panel
 REACH = 6.0  # standard deviations from the mean beyond which P(Y > y) is 0 or 1
@@ -77,11 +78,20 @@ class ChanceTable:
         values = np.stack(cells, axis=1).reshape(MEANS * DEVIATIONS, -1)
         return cls(means, deviations, (values * SLACK).astype(np.float32))
 
+    @cached_property
+    def sums(self) -> FloatArray:
+        """(MEANS × DEVIATIONS, k + 2) the masses above each level, 0 at first."""
+        return np.pad(np.cumsum(self.values, axis=1, dtype=np.float64), ((0, 0), (1, 0)))
+
     def at(self, mean: FloatArray, deviation: FloatArray) -> NDArray[np.float32]:
         """(n, k + 1) for some of the candidates that the table was made for."""
+        return np.asarray(self.values[self.cells(mean, deviation)])
+
+    def cells(self, mean: FloatArray, deviation: FloatArray) -> IntArray:
+        """(n,) the rows of `values` and `sums` that hold for each of them."""
         row = np.clip(np.searchsorted(self.means, mean) - 1, 0, MEANS - 1)
         column = np.clip(np.searchsorted(self.deviations, deviation, side="right") - 1, 0, DEVIATIONS - 1)
-        return np.asarray(self.values[row * DEVIATIONS + column])
+        return np.asarray(row * DEVIATIONS + column)
 
 
 def quadrature(

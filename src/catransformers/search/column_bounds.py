@@ -7,6 +7,7 @@ the height h and so at most its chords. That bounds the new area at each level o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -105,14 +106,28 @@ class Bound:
             flat=(left * ROUNDED_UP).astype(np.float32),
         )
 
-    def areas(self, models: IntArray, levels: IntArray | None = None) -> FloatArray:
-        """What a candidate's new area does not exceed, above all levels and below each: (n, k + 1), or some `levels`.
-
-        It falls from level to level.
-        """
+    def areas(self, models: IntArray, levels: Sequence[int]) -> FloatArray:
+        """What each candidate's new area at some levels, rising, does not exceed: (n, levels), falling."""
         heights = self.columns.heights[models]
-        found = np.empty((models.size, len(self.level) if levels is None else levels.size))
-        for column, k in enumerate(range(len(self.level)) if levels is None else levels):
-            area = np.maximum(self.width * (self.level[k] - heights), self.slope[k] * (self.flat[k] - heights))
-            found[:, column] = np.maximum(area, 0, out=area).sum(axis=1)
+        found = np.empty((models.size, len(levels)))
+        for place, level in enumerate(levels):
+            found[:, place] = self._at(level, heights)
         return np.minimum.accumulate(found * SLACK, axis=1, out=found)
+
+    def areas_until(self, models: IntArray, settled: IntArray) -> FloatArray:
+        """The same at all levels, (n, k + 1), for candidates that add nothing from their level `settled` on."""
+        order = np.argsort(-settled.astype(np.int64), kind="stable")
+        heights = self.columns.heights[models[order]]
+        found = np.zeros((models.size, len(self.level)))
+        unsettled = np.searchsorted(-settled[order].astype(np.int64), -np.arange(len(self.level)), side="left")
+        for level, count in enumerate(unsettled):
+            found[:count, level] = self._at(level, heights[:count])
+        np.minimum.accumulate(found * SLACK, axis=1, out=found)
+        back = np.empty_like(found)
+        back[order] = found
+        return back
+
+    def _at(self, level: int, heights: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The bound of the new area of some heights at a level."""
+        area = np.maximum(self.width * (self.level[level] - heights), self.slope[level] * (self.flat[level] - heights))
+        return np.asarray(np.maximum(area, 0, out=area).sum(axis=1))

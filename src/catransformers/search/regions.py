@@ -59,16 +59,24 @@ class Region:
 
     def edge(self, first: ArrayLike) -> FloatArray:
         """y(x): the reference left of the first corner."""
-        steps = np.concatenate(([self.reference[1]], self.second))
-        return np.asarray(steps[np.searchsorted(self.first, np.asarray(first), side="right")], dtype=np.float64)
+        return np.asarray(self._steps[np.searchsorted(self.first, np.asarray(first), side="right")], dtype=np.float64)
 
     def integral(self, first: FloatArray) -> FloatArray:
         """∫ y dx from 0 to each first cost, which is within the reference; the edge is the reference's left of all."""
-        steps = np.concatenate(([self.reference[1]], self.second))
-        knots = np.concatenate(([0.0], self.first))
-        sums = np.concatenate(([0.0], np.cumsum(np.diff(knots) * steps[:-1])))
+        knots, sums = self._sums
         place = np.searchsorted(self.first, first, side="right")
-        return np.asarray(sums[place] + (first - knots[place]) * steps[place])
+        return np.asarray(sums[place] + (first - knots[place]) * self._steps[place])
+
+    @cached_property
+    def _steps(self) -> FloatArray:
+        """(n + 1,) heights of the edge: left of all corners, then from each one on."""
+        return np.concatenate(([self.reference[1]], self.second))
+
+    @cached_property
+    def _sums(self) -> tuple[FloatArray, FloatArray]:
+        """(n + 1,) where each step begins, and the integral up to there."""
+        knots = np.concatenate(([0.0], self.first))
+        return knots, np.concatenate(([0.0], np.cumsum(np.diff(knots) * self._steps[:-1])))
 
     def reaches(self, second: FloatArray) -> FloatArray:
         """Least first cost at which the edge is at or below each second cost; the reference where it never is."""
