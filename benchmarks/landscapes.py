@@ -41,7 +41,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from catransformers.search.space import FloatArray, ModelSpace, model_space
+from catransformers.search.space import FloatArray, IntArray, ModelSpace, model_space
 from catransformers.workloads.zoo import embedded_spec, named_spec
 
 MEASURED = Path(__file__).parent / "data" / "embedded_landscape.csv"
@@ -134,19 +134,19 @@ def embedded(path: Path = MEASURED) -> Landscape:
 LANDSCAPES: dict[str, Callable[[], Landscape]] = {"smooth": smooth, "rugged": rugged, "embedded": embedded}
 
 
-def pruned_shares(space: ModelSpace) -> dict[str, FloatArray]:
+def pruned_shares(space: ModelSpace, indices: IntArray | None = None) -> dict[str, FloatArray]:
     """By dimension, (models,): the share that is pruned, 0 for the base's size and 1 for half of it."""
-    places, full = space.places(), space.base.dimensions()
+    places, full = space.places(indices), space.base.dimensions()
     return {
         name: (2 * (1 - np.array(options) / full[name]))[places[:, column]]
         for column, (name, options) in enumerate(space.values.items())
     }
 
 
-def smooth_logit(space: ModelSpace) -> FloatArray:
-    """(models,) logit accuracy of landscape (a)."""
-    x = pruned_shares(space)
-    result = np.full(space.size, float(logit(BASE_ACCURACY)))
+def smooth_logit(space: ModelSpace, indices: IntArray | None = None) -> FloatArray:
+    """(models,) logit accuracy of landscape (a), of all models or some; of a finer space too."""
+    x = pruned_shares(space, indices)
+    result = np.full(space.size if indices is None else indices.size, float(logit(BASE_ACCURACY)))
     for name, weight in WEIGHTS.items():
         result -= weight * x[name] ** CURVATURE
     for encoder, weight in TOGETHER.items():

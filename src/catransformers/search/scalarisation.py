@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import factorial
 from os import cpu_count
 
@@ -151,7 +152,7 @@ class ManyCosts:
         if self.chosen.size:
             scale = 1 / (np.array(self.reference) * weights)
             block = self._block(self.chosen, self.second)
-            v_groups, w_groups = _groups(self.first, ROWS_V), _groups(self.second, ROWS_W)
+            v_groups, w_groups = self._alike
 
             def part(w: IntArray) -> None:
                 some = self._worth_a_look(block, v_groups, w, weights, scale)
@@ -168,6 +169,11 @@ class ManyCosts:
             with ThreadPoolExecutor(cpu_count() or 1) as pool:
                 list(pool.map(part, w_groups))
         return np.where(self.allowed, found.ravel(), -1.0)
+
+    @cached_property
+    def _alike(self) -> tuple[list[IntArray], list[IntArray]]:
+        """Groups of variants of the first and of the second stack."""
+        return _groups(self.first, ROWS_V), _groups(self.second, ROWS_W)
 
     def _worth_a_look(
         self, block: Block, v_groups: list[IntArray], w: IntArray, weights: FloatArray, scale: FloatArray
