@@ -58,6 +58,7 @@ def test_fronts_in_words(run, study):
     text = " ".join(said.out.split())
     for words in (
         "accuracy against carbon", "World average", "≤ 9 mm²", "100.0 %", "reference point carbon",
+        "Limits of every front: latency ≤ 33.33 ms.",
         "≤ 0.0001 mm²: 2 trained models left out by max_area_mm2, 0.0001 mm²: at least", "MiB",
     ):  # fmt: skip
         assert words in text, words

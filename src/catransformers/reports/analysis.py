@@ -66,11 +66,16 @@ def fronts_rows(found: LimitedFronts, labels: Sequence[str]) -> Rows:
 
 
 def fronts_words(found: LimitedFronts, labels: Sequence[str]) -> list[str]:
-    """The reference point, and for each limit the models that it leaves out: which limit they miss, by how much."""
+    """The limits of all fronts, the reference point, and the models that each limit leaves out, and by how much."""
     at = " and ".join(
         f"{name} {breakable(_amount(name, value))}" for name, value in zip(found.minimise, found.reference, strict=True)
     )
-    lines = [
+    every = [row.limits for row in found.rows]
+    shared = Limits(
+        **{name: getattr(every[0], name) for name in READABLE if len({getattr(x, name) for x in every}) == 1}
+    )
+    lines = [] if shared == Limits() else [f"Limits of every front: {limits_text(shared)}."]
+    lines += [
         f"Hypervolume: in per cent of the largest, {number(max(row.hypervolume for row in found.rows))}, up to the "
         f"reference point {at} at {breakable(percent(found.floor))} accuracy."
     ]
