@@ -206,6 +206,16 @@ def add_shares(found: Setting, done: list[dict[str, Any]]) -> None:
                 trial["costs"] = []
 
 
+def designs_of(kept: dict[str, Any], trial: dict[str, Any]) -> list[list[float]]:
+    """The costs of what a trial brought: the design that was run, or the model's whole hardware front."""
+    if "costs" in trial:
+        return list(trial["costs"])
+    fronts = setting(kept["landscape"], kept["mode"]).problem.fronts
+    assert fronts is not None
+    first, second, _ = fronts.of(trial["model"])
+    return np.stack([first, second], axis=1).tolist()
+
+
 def write(path: Path, data: dict[str, Any]) -> None:
     """Whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -223,7 +233,7 @@ def main() -> None:
     parser.add_argument("--attainment", metavar="LANDSCAPE/MODE/STRATEGY", help="print attainment surfaces (moocore)")
     args = parser.parse_args()
     if args.attainment:
-        print(report.attainment(kept_runs([f"{args.attainment}/*"])))
+        print(report.attainment(kept_runs([f"{args.attainment}/*"]), designs_of))
         return
     if not args.table:
         run_all(

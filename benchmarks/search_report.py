@@ -12,11 +12,18 @@ from typing import Any
 
 import numpy as np
 
+from catransformers.search.space import FloatArray
+
 MARKS = (10, 25, 50, 100)  # trials at which the share is printed
 TARGETS = (0.90, 0.95, 0.99)
 RIVAL = "qnehvi"
 
+#: Percentiles of an attainment surface, and who attains it.
+ATTAINED = {0.0: "the best run", 50.0: "half of the runs", 100.0: "all runs"}
+
 Runs = list[dict[str, Any]]
+#: (run, trial) → costs of its designs, SI.
+Designs = Callable[[dict[str, Any], dict[str, Any]], list[list[float]]]
 
 
 def table(runs: Runs) -> str:
@@ -61,8 +68,15 @@ def table(runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def attainment(runs: Runs) -> str:
-    """Empirical attainment surfaces of runs with one cost: what the best, half and all of them attain.
+def attainment(runs: Runs, designs: Designs) -> str:
+    """Empirical attainment surfaces: what the best run, half of the runs and all of them attain.
+
+    With one cost every point of the surfaces is printed; with two, the least first cost attained at some accuracies
+    within some second costs.
+
+    Args:
+        runs: of one landscape, mode and strategy.
+        designs: the costs of what a trial brought.
 
     Reference: Grunert da Fonseca, Fonseca and Hall, Inferential performance assessment of stochastic optimisers, 2001.
     """
@@ -70,23 +84,40 @@ def attainment(runs: Runs) -> str:
         import moocore
     except ImportError:
         return "attainment surfaces need moocore: pip install moocore"
-    if not runs:
-        return "no results of that name"
     points, sets = [], []
     for number, kept in enumerate(runs, start=1):
-        for trial in kept["trials"]:
-            for costs in trial.get("costs", []):
-                if len(costs) != 1:
-                    return "attainment surfaces are drawn for modes with one cost"
-                points.append([-trial["accuracy"], costs[0]])
-                sets.append(number)
+        own = np.array([[-trial["accuracy"], *costs] for trial in kept["trials"] for costs in designs(kept, trial)])
+        if own.size:
+            points.append(moocore.filter_dominated(own))
+            sets += [number] * len(points[-1])
     if not points:
-        return "the results keep no designs as run"
-    surfaces = moocore.eaf(np.array(points), np.array(sets), percentiles=[0, 50, 100])
-    lines = [_row("attained by", "accuracy", "cost"), _row("---", "---", "---")]
-    names = {0.0: "the best run", 50.0: "half of the runs", 100.0: "all runs"}
-    for negative, cost, percentile in sorted(surfaces.tolist(), key=lambda row: (row[2], row[1])):
-        lines.append(_row(names[percentile], f"{-negative:.4f}", f"{cost:.6g}"))
+        return "no results of that name"
+    surfaces = moocore.eaf(np.concatenate(points), np.array(sets), percentiles=list(ATTAINED))
+    if surfaces.shape[1] == 3:
+        lines = [_row("attained by", "accuracy", "cost"), _row("---", "---", "---")]
+        for negative, cost, percentile in sorted(surfaces.tolist(), key=lambda row: (row[2], row[1])):
+            lines.append(_row(ATTAINED[percentile], f"{-negative:.4f}", f"{cost:.6g}"))
+        return "\n".join(lines)
+    return _surfaces_in_two_costs(surfaces, runs[0]["mode"])
+
+
+def _surfaces_in_two_costs(surfaces: FloatArray, mode: str) -> str:
+    """The least first cost attained at some accuracies within some second costs."""
+    lines = [
+        f"Mode {mode}: the least first cost that is attained at an accuracy and a second cost, SI.\n",
+        _row("accuracy ≥", "second cost ≤", *ATTAINED.values()),
+        _row(*["---"] * (2 + len(ATTAINED))),
+    ]
+    by_all = surfaces[surfaces[:, -1] == max(ATTAINED)]
+    shares = (0.1, 0.5, 0.9)
+    for accuracy in np.unique(np.quantile(-by_all[:, 0], shares)):
+        for second in np.unique(np.quantile(by_all[:, 2], shares)):
+            cells = []
+            for percentile in ATTAINED:
+                own = surfaces[surfaces[:, -1] == percentile]
+                kept = own[(-own[:, 0] >= accuracy) & (own[:, 2] <= second)]
+                cells.append(f"{kept[:, 1].min():.4g}" if len(kept) else "–")
+            lines.append(_row(f"{accuracy:.4f}", f"{second:.4g}", *cells))
     return "\n".join(lines)
 
 

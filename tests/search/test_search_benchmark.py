@@ -68,10 +68,20 @@ def test_the_table_counts_trials_to_match():
     assert next(line for line in lines if "qnehvi |" in line).count("92.0%") == 1
 
 
-def test_attainment_surfaces_of_two_runs():
+@pytest.mark.parametrize("costs", [[2.0], [2.0, 5.0]])
+def test_attainment_surfaces_of_two_runs(costs):
     """Two runs of one design each: the better one is the best surface, the worse one what all attain."""
     pytest.importorskip("moocore")
-    runs = [{"trials": [{"accuracy": a, "costs": [[c]]}]} for a, c in ((0.5, 2.0), (0.4, 3.0))]
-    text = report.attainment(runs)
-    assert "| the best run | 0.5000 | 2 |" in text
-    assert "| all runs | 0.4000 | 3 |" in text
+    worse = [cost + 1 for cost in costs]
+    runs = [{"mode": "m", "trials": [{"accuracy": a, "costs": [c]}]} for a, c in ((0.5, costs), (0.4, worse))]
+    text = report.attainment(runs, lambda _, trial: trial["costs"])
+    if len(costs) == 1:
+        assert "| the best run | 0.5000 | 2 |" in text
+        assert "| all runs | 0.4000 | 3 |" in text
+    else:
+        assert text.count("| 0.4000 | 6 | 2 | 2 | 3 |") == 1  # half of two runs is one
+
+
+def test_attainment_of_nothing_says_so():
+    pytest.importorskip("moocore")
+    assert report.attainment([], lambda _, trial: trial["costs"]) == "no results of that name"
