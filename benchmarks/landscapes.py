@@ -87,8 +87,12 @@ class Landscape:
 
     def observe(self, index: int, seed: int) -> float:
         """What the fine-tune of model `index` says in the run of that seed; the same whenever it is asked."""
-        luck = np.random.default_rng([seed, index]).normal() if self.noise else 0.0
-        return float(np.clip(self.accuracy[index] + self.noise * luck, 0.0, 1.0))
+        return float(np.clip(self.accuracy[index] + self.noise * luck(index, seed), 0.0, 1.0))
+
+
+def luck(index: int, seed: int) -> float:
+    """Of model `index`'s fine-tune in the run of that seed, in standard deviations."""
+    return float(np.random.default_rng([seed, index]).normal())
 
 
 class TooFewMeasuredError(Exception):

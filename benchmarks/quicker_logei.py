@@ -17,81 +17,39 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 import time
-from typing import Any
+from pathlib import Path
 
 import torch
 from botorch.acquisition.multi_objective import logei
 from botorch.utils import safe_math
 from torch import Tensor
 
+from catransformers.search.strategies.fused_kernel import compiled
+
 FUSED = logei._FusedLogAreas
 
-KERNEL = r"""
-#include <torch/extension.h>
-#include <cmath>
-#include <vector>
-
-// Logarithms of the smoothed areas that candidates add to the cells of a box decomposition.
-//   points (samples, candidates, m), lower and upper (samples, cells, m) -> (samples, candidates, cells)
-torch::Tensor log_areas(torch::Tensor points, torch::Tensor lower, torch::Tensor upper, double relu, double most) {
-  const auto p = points.contiguous(), lo = lower.contiguous(), up = upper.contiguous();
-  const int64_t samples = p.size(0), candidates = p.size(1), m = p.size(2), cells = lo.size(1);
-  auto out = torch::zeros({samples, candidates, cells}, p.options());
-  const double *pp = p.data_ptr<double>(), *pl = lo.data_ptr<double>(), *pu = up.data_ptr<double>();
-  double *po = out.data_ptr<double>();
-  std::vector<double> from(m * cells), length(m * cells);
-  for (int64_t s = 0; s < samples; s++) {
-    for (int64_t c = 0; c < cells; c++) {
-      for (int64_t k = 0; k < m; k++) {
-        const int64_t at = (s * cells + c) * m + k;
-        const double side = std::min(pu[at], 1e10) - pl[at];
-        from[k * cells + c] = pl[at];
-        length[k * cells + c] = side > 0 ? std::log(side) : -1e30;  // no cell: nothing is added
-      }
-    }
-    for (int64_t t = 0; t < candidates; t++) {
-      double *row = po + (s * candidates + t) * cells;
-      for (int64_t k = 0; k < m; k++) {
-        const double x = pp[(s * candidates + t) * m + k];
-        const double *f = &from[k * cells], *l = &length[k * cells];
-        #pragma omp simd
-        for (int64_t c = 0; c < cells; c++) {
-          const double y = (x - f[c]) / relu, size = std::fabs(y);
-          const double e = std::exp(-size), near = std::log(1 + e), tail = size > 20 ? (y > 0 ? 0.0 : e) : near;
-          const double gain = std::log(relu * ((y > 0 ? y : 0.0) + tail + 0.1 / (1 + y * y)));  // fat softplus
-          const double z = std::fabs(gain - l[c]) / most;
-          row[c] += (gain < l[c] ? gain : l[c]) - most * std::log(1 + 2 / (2 + 2 * z + z * z));  // fat minimum
-        }
-      }
-    }
-  }
-  return out;
-}
-"""
+KERNEL = Path(__file__).parent / "quicker_log_areas.cpp"
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fopenmp-simd")
 
 
 class QuickerAreas:
     """In the place of BoTorch's `_FusedLogAreas`: its own for gradients and for sets of candidates, else the kernel."""
 
-    kernel: Any = None
-
-    @classmethod
-    def apply(cls, points: Tensor, lower: Tensor, upper: Tensor, relu: float, most: float) -> Tensor:
+    @staticmethod
+    def apply(points: Tensor, lower: Tensor, upper: Tensor, relu: float, most: float) -> Tensor:
         """(samples, n, 1, 1, m), cells (samples, n, cells, m) alike for all n candidates → (samples, n, cells, 1)."""
         alike = lower.ndim == 4 and lower.stride(1) == 0 and upper.stride(1) == 0  # the same cells for all candidates
         if points.requires_grad or points.shape[2:4] != (1, 1) or not alike or points.dtype != torch.float64:
             return FUSED.apply(points, lower, upper, relu, most)
-        return cls.kernel.log_areas(points[:, :, 0, 0], lower[:, 0], upper[:, 0], relu, most)[..., None]
+        return sys.modules[KERNEL.stem].log_areas(points[:, :, 0, 0], lower[:, 0], upper[:, 0], relu, most)[..., None]
 
 
 def quicker() -> None:
     """Have qLogNEHVI use the quicker functions, in this process."""
-    from torch.utils.cpp_extension import load_inline
-
-    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp-simd"]
-    QuickerAreas.kernel = load_inline("quicker_log_areas", [KERNEL], functions=["log_areas"], extra_cflags=flags)
-    logei._FusedLogAreas = QuickerAreas
+    if compiled(KERNEL.stem, KERNEL, FLAGS):
+        logei._FusedLogAreas = QuickerAreas
     logei.logsumexp, logei.logmeanexp = logsumexp, logmeanexp
     logei.logplusexp, logei.logdiffexp = logplusexp, logdiffexp
 

@@ -84,14 +84,18 @@ def attainment(runs: Runs, designs: Designs) -> str:
         import moocore
     except ImportError:
         return "attainment surfaces need moocore: pip install moocore"
+    if not runs:
+        return "no results of that name"
     points, sets = [], []
     for number, kept in enumerate(runs, start=1):
         own = np.array([[-trial["accuracy"], *costs] for trial in kept["trials"] for costs in designs(kept, trial)])
         if own.size:
             points.append(moocore.filter_dominated(own))
             sets += [number] * len(points[-1])
-    if not points:
-        return "no results of that name"
+    if len(points) < len(runs):
+        return (
+            f"{len(runs) - len(points)} of {len(runs)} runs brought no design within the limits: none attained by all"
+        )
     surfaces = moocore.eaf(np.concatenate(points), np.array(sets), percentiles=list(ATTAINED))
     if surfaces.shape[1] == 3:
         lines = [_row("attained by", "accuracy", "cost"), _row("---", "---", "---")]

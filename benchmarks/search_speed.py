@@ -26,7 +26,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from landscapes import NOISE, smooth_logit
+from landscapes import NOISE, luck, smooth_logit
 from scipy.special import expit
 
 from catransformers.carbon.scenario import named_scenario
@@ -75,12 +75,6 @@ CASES = {
 }
 
 
-def observed_accuracy(space: ModelSpace, model: int) -> float:
-    """What a fine-tune says: the landscape's accuracy and luck, which depends on the model alone."""
-    true = expit(smooth_logit(space, np.array([model]))[0])
-    return float(np.clip(true + NOISE * np.random.default_rng([0, model]).normal(), 0.0, 1.0))
-
-
 def measure(name: str) -> dict[str, Any]:
     """Seconds of the stages, GiB."""
     case, made_of = CASES[name], technology("default-22nm")
@@ -108,7 +102,8 @@ def measure(name: str) -> dict[str, Any]:
         clock.append(round(time.perf_counter() - begin, 2))
         processor.append(round(time.process_time() - before, 2))
         assert proposal is not None
-        observed.append(Observation(proposal.index, observed_accuracy(space, proposal.index)))
+        true = expit(smooth_logit(space, np.array([proposal.index]))[0])
+        observed.append(Observation(proposal.index, float(np.clip(true + NOISE * luck(proposal.index, 0), 0, 1))))
     return {
         "case": name,
         "models": f"{space.size:.2e}",
@@ -121,7 +116,7 @@ def measure(name: str) -> dict[str, Any]:
 
 
 def line(row: dict[str, Any]) -> dict[str, Any]:
-    """What is printed of a mode."""
+    """What is printed of a case."""
     shown = {name: row[name] for name in ("case", "models", "accelerators", "costs, s")}
     for name in ("clock, s", "processor, s"):
         what = name.removesuffix(", s")

@@ -20,11 +20,13 @@ from catransformers.search.settled import SettledLevels
 REFERENCE = (3.0, 5.0)
 
 
-def random_fronts(rng, models, most=6, empty=0.1):
+def random_fronts(rng, models, most=6, empty=0.1, grid=None):
     counts, first, second = [], [], []
     for _ in range(models):
         n = 0 if rng.random() < empty else int(rng.integers(1, most + 1))
         x, y = rng.uniform(0.2, 3.4, n), rng.uniform(0.2, 5.5, n)
+        if grid is not None:
+            x, y = np.floor(x * grid) / grid, np.floor(y * grid) / grid
         members = front2(x, y)
         counts.append(members.size)
         first.append(x[members])
@@ -111,7 +113,7 @@ def test_the_bounds_hold_and_the_most_promising_is_the_best_of_all(seed):
     n = 200
     fronts = random_fronts(rng, n)
     floor = float(rng.choice([0.0, 0.3]))
-    _, _, known = random_known(rng, fronts, int(rng.integers(0, 9)), floor)
+    _, _, known = random_known(rng, fronts, int(rng.choice([0, 3, 9, 60])), floor)
     columns = Columns.of(fronts, REFERENCE)
     mean, deviation = rng.normal(-0.5, 2, n), rng.uniform(0.03, 1.5, n)
     models = np.arange(n)
@@ -119,24 +121,29 @@ def test_the_bounds_hold_and_the_most_promising_is_the_best_of_all(seed):
     every = expected_improvement(mean, deviation, models, fronts, known)
     areas = new_areas(models, fronts, known)
     assert np.all(np.diff(areas, axis=1) <= 1e-9)  # what bounds one level bounds those below
-    settled = SettledLevels.of(known).of_models(fronts, 0, n)
+    settled = SettledLevels.of(known).of_models(fronts, 0, n).astype(np.int64)
     for part in (columns, columns.coarse):
         bound = Bound.of(known, part)
         assert np.all(areas <= bound.areas_until(models, settled) * (1 + 1e-3) + 1e-9)
         some = np.unique(rng.integers(0, areas.shape[1], 3))
         assert np.all(areas[:, some] <= bound.areas(models, list(some)) * (1 + 1e-3) + 1e-9)
     every = every if chance is None else every * chance
-    position, gain = most_promising(mean, deviation, models, fronts, columns, known, chance)
-    assert gain == pytest.approx(every.max(), rel=1e-4)
-    assert every[position] == pytest.approx(every.max(), rel=1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("EXACT", 2), ("BATCH", 16), ("PART", 8), ("ROWS", 64)):  # so that every bound is needed
+            patch.setattr(acquisition3, name, value)
+        position, gain = most_promising(mean, deviation, models, fronts, columns, known, chance)
+    assert gain == pytest.approx(every.max(), rel=1e-3)
+    assert every[position] == pytest.approx(every.max(), rel=1e-3)
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([4, 64, settled_module.CELLS]))
 def test_from_its_settled_level_on_a_model_adds_nothing(seed, cells):
     rng = np.random.default_rng(seed)
-    fronts = random_fronts(rng, 60, most=3)
-    _, _, known = random_known(rng, fronts, int(rng.integers(0, 30)))
+    fronts = random_fronts(rng, 60, most=3, grid=rng.choice([None, 1, 4]))  # on a grid costs are equal, some are 0
+    reference = (3.0, 5.0) if rng.random() < 0.5 else (2.1, 4.1)
+    chosen = rng.integers(0, 60, int(rng.integers(0, 30)))
+    known = layers(rng.uniform(0.05, 0.9, chosen.size), [fronts.of(int(k))[:2] for k in chosen], reference)
     new = (new_areas(np.arange(60), fronts, known) > 0).sum(axis=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settled_module, "CELLS", cells)

@@ -85,3 +85,49 @@ def test_attainment_surfaces_of_two_runs(costs):
 def test_attainment_of_nothing_says_so():
     pytest.importorskip("moocore")
     assert report.attainment([], lambda _, trial: trial["costs"]) == "no results of that name"
+
+
+def test_attainment_that_not_all_runs_have_a_part_in_says_so():
+    pytest.importorskip("moocore")
+    runs = [{"mode": "m", "trials": [{"accuracy": 0.5, "costs": costs}]} for costs in ([[2.0]], [])]
+    assert "1 of 2 runs brought no design" in report.attainment(runs, lambda _, trial: trial["costs"])
+
+
+def test_the_quicker_functions_are_those_of_botorch():
+    """Sums with infinities, and the areas of cells without end and of cells that are none."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_logei")
+    from botorch.utils import safe_math
+
+    torch.manual_seed(0)
+    log = torch.randn(7, 5, dtype=torch.float64) * 30
+    log[0, :3], log[1], nothing = -torch.inf, -torch.inf, torch.full((7, 5), -torch.inf, dtype=torch.float64)
+    for one, usual in (
+        (quicker.logsumexp(log, dim=-1), safe_math.logsumexp(log, dim=-1)),
+        (quicker.logsumexp(log[:, :1], dim=-1), safe_math.logsumexp(log[:, :1], dim=-1)),
+        (quicker.logmeanexp(log, dim=0), safe_math.logmeanexp(log, dim=0)),
+        (quicker.logplusexp(log, log.flip(1)), safe_math.logplusexp(log, log.flip(1))),
+        (quicker.logplusexp(nothing, log), safe_math.logplusexp(nothing, log)),
+        (quicker.logdiffexp(nothing, log), safe_math.logdiffexp(nothing, log)),
+    ):
+        torch.testing.assert_close(one, usual)
+    quicker.quicker()
+    try:
+        if not quicker.logei._try_load_fused_kernel() and quicker.logei._C is None:
+            pytest.skip("BoTorch's kernel cannot be compiled here")
+        if quicker.logei._FusedLogAreas is quicker.FUSED:
+            pytest.skip("the quicker kernel cannot be compiled here")
+        lower = torch.randn(8, 1, 30, 3, dtype=torch.float64)
+        upper = lower + torch.rand_like(lower)
+        upper[:, :, 3], upper[:, :, 5] = torch.inf, lower[:, :, 5]
+        points = torch.randn(8, 4, 1, 1, 3, dtype=torch.float64) * 2
+        args = points, lower.expand(8, 4, 30, 3), upper.expand(8, 4, 30, 3)
+        for relu, most in ((1e-6, 1e-2), (1e-2, 0.1)):
+            usual, one = quicker.FUSED.apply(*args, relu, most), quicker.QuickerAreas.apply(*args, relu, most)
+            assert bool((one[:, :, 5] < -1e29).all())  # a cell that is none: the logarithm of nothing
+            keep = usual > -1e29
+            torch.testing.assert_close(one[keep], usual[keep], rtol=1e-10, atol=1e-10)
+            assert int(keep.sum()) == 8 * 4 * 29
+    finally:
+        quicker.usual()

@@ -74,7 +74,9 @@ def fronts_words(found: LimitedFronts, labels: Sequence[str]) -> list[str]:
     shared = Limits(
         **{name: getattr(every[0], name) for name in READABLE if len({getattr(x, name) for x in every}) == 1}
     )
-    lines = [] if shared == Limits() else [f"Limits of every front: {limits_text(shared)}."]
+    lines = (
+        [] if shared == Limits() else [f"Limits{' of every front' if len(every) > 1 else ''}: {limits_text(shared)}."]
+    )
     lines += [
         f"Hypervolume: in per cent of the largest, {number(max(row.hypervolume for row in found.rows))}, up to the "
         f"reference point {at} at {breakable(percent(found.floor))} accuracy."

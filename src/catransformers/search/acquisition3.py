@@ -35,10 +35,11 @@ from catransformers.search.regions import Layers, Region
 from catransformers.search.settled import SettledLevels
 from catransformers.search.space import FloatArray, IntArray
 
-ROWS = 1 << 13  # candidates in one pass of the rough bound
+ROWS = 1 << 13  # models in one pass of the settled levels, and of the rough bound
 BATCH = 1 << 14  # candidates between two looks at it
 PART = 1 << 11  # candidates in one pass of a finer bound
-STEPS = (34, 21, 13, 8, 5, 3, 2, 1)  # levels above the settled one at which the rough bound looks
+#: So many levels above the settled one the rough bound looks at areas; nearer ones weigh more, any choice is a bound.
+STEPS = (34, 21, 13, 8, 5, 3, 2, 1)
 EXACT = 128  # candidates that are worked out wholly between two looks at the finer bounds
 
 
@@ -64,12 +65,7 @@ def expected_improvement(
 def new_areas(models: IntArray, fronts: HardwareFronts, front: Layers) -> FloatArray:
     """(n, k + 1) area(H \\ D) of each candidate: above all levels, then below each of them."""
     designs = _Designs.of(models, fronts, front.reference)
-    return np.stack([designs.new_area(region) for region in _regions(front)], axis=1)
-
-
-def _regions(front: Layers) -> tuple[Region, ...]:
-    """What is known above all levels, which is nothing, and below each of them."""
-    return Region.of([], [], front.reference), *front.regions
+    return np.stack([designs.new_area(region) for region in front.all_regions], axis=1)
 
 
 @dataclass(frozen=True)
@@ -125,13 +121,13 @@ def most_promising(
     factor = np.ones(mean.size) if chance is None else chance
     table = ChanceTable.of(mean, deviation, front.levels, front.floor)
     fine, coarse, bound = Bound.of(front, columns), Bound.of(front, columns.coarse), np.empty(mean.size)
-    levels, settled = SettledLevels.of(front), np.zeros(len(fronts), dtype=np.uint16)
+    table_of_levels = SettledLevels.of(front)
 
-    def settle(some: slice) -> None:
-        settled[some] = levels.of_models(fronts, some.start, min(some.stop, len(fronts)))
+    def levels_of(some: slice) -> NDArray[np.uint16]:
+        return table_of_levels.of_models(fronts, some.start, min(some.stop, len(fronts)))
 
     def rough(some: IntArray) -> None:
-        end = int(until[some[0]])
+        end = int(settled[some[0]])
         tops = [0, *(end - step for step in STEPS if end > step)]
         sums = table.sums[:, [*tops, end]]
         mass = np.diff(sums[table.cells(mean[some], deviation[some])], axis=1)
@@ -139,9 +135,8 @@ def most_promising(
 
     best, gain = 0, 0.0
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        list(pool.map(settle, _parts(len(fronts), ROWS)))
-        until = settled[models].astype(np.int64)
-        list(pool.map(rough, _alike(until)))
+        settled = np.concatenate(list(pool.map(levels_of, _parts(len(fronts), ROWS))))[models].astype(np.int64)
+        list(pool.map(rough, _alike(settled)))
         order = np.argsort(-bound, kind="stable")
         begin, step = 0, EXACT  # the first few give a gain to compare the many with
         while begin < order.size and bound[order[begin]] > gain:
@@ -150,7 +145,7 @@ def most_promising(
             chosen = chosen[bound[chosen] > gain]
             chosen = chosen[np.argsort(deviation[chosen], kind="stable")]  # alike ones need fewer nodes of quadrature
             contest = _Contest(
-                mean[chosen], deviation[chosen], models[chosen], factor[chosen], until[chosen], fronts, front
+                mean[chosen], deviation[chosen], models[chosen], factor[chosen], settled[chosen], fronts, front
             )
 
             def in_parts(work: Callable[[IntArray], None], gain: float, contest: _Contest = contest) -> None:
@@ -199,8 +194,8 @@ class _Contest:
     ) -> None:
         self._mean, self._deviation, self._models, self._factor = mean, deviation, models, factor
         self._settled = settled
-        self._fronts, self._front, self._regions = fronts, front, _regions(front)
-        levels = (models.size, len(self._regions))
+        self._fronts, self._front = fronts, front
+        levels = (models.size, len(front.all_regions))
         self._chances, self._areas = np.empty(levels), np.empty(levels)
         self._exact: NDArray[np.bool_] = np.zeros(levels, dtype=np.bool_)
         self._gains = np.full(models.size, np.inf)
@@ -241,7 +236,7 @@ class _Contest:
         for level in np.unique(owed):
             rows = some[owed == level]
             designs = _Designs.of(self._models[rows], self._fronts, self._front.reference)
-            area = designs.new_area(self._regions[level])
+            area = designs.new_area(self._front.all_regions[level])
             self._areas[rows, level:] = np.minimum(self._areas[rows, level:], area[:, None])
             self._exact[rows, level] = True
         self._sum(some)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.regions import Layers, Region
+from catransformers.search.regions import Layers
 from catransformers.search.space import FloatArray, IntArray
 
 COLUMNS = 32  # of the first cost; a multiple of COARSE
@@ -89,7 +89,7 @@ class Bound:
     @classmethod
     def of(cls, front: Layers, columns: Columns) -> Bound:
         """For a front."""
-        regions = (Region.of([], [], front.reference), *front.regions)
+        regions = front.all_regions
         width = np.diff(columns.edges)
         left = np.stack([region.edge(columns.edges[:-1]) for region in regions])
         right = np.stack([region.edge(np.nextafter(columns.edges[1:], -np.inf)) for region in regions])
@@ -116,10 +116,10 @@ class Bound:
 
     def areas_until(self, models: IntArray, settled: IntArray) -> FloatArray:
         """The same at all levels, (n, k + 1), for candidates that add nothing from their level `settled` on."""
-        order = np.argsort(-settled.astype(np.int64), kind="stable")
+        order = np.argsort(-settled, kind="stable")
         heights = self.columns.heights[models[order]]
         found = np.zeros((models.size, len(self.level)))
-        unsettled = np.searchsorted(-settled[order].astype(np.int64), -np.arange(len(self.level)), side="left")
+        unsettled = np.searchsorted(-settled[order], -np.arange(len(self.level)), side="left")
         for level, count in enumerate(unsettled):
             found[:count, level] = self._at(level, heights[:count])
         np.minimum.accumulate(found * SLACK, axis=1, out=found)

@@ -73,6 +73,11 @@ class Region:
         return np.concatenate(([self.reference[1]], self.second))
 
     @cached_property
+    def _ends(self) -> tuple[FloatArray, FloatArray]:
+        """(n + 1,) where each step ends, and the heights of all but the first, rising."""
+        return np.concatenate((self.first, [self.reference[0]])), self.second[::-1].copy()
+
+    @cached_property
     def _sums(self) -> tuple[FloatArray, FloatArray]:
         """(n + 1,) where each step begins, and the integral up to there."""
         knots = np.concatenate(([0.0], self.first))
@@ -80,8 +85,8 @@ class Region:
 
     def reaches(self, second: FloatArray) -> FloatArray:
         """Least first cost at which the edge is at or below each second cost; the reference where it never is."""
-        ends = np.concatenate((self.first, [self.reference[0]]))
-        return np.asarray(ends[self.second.size - np.searchsorted(self.second[::-1], second, side="right")])
+        ends, rising = self._ends
+        return np.asarray(ends[rising.size - np.searchsorted(rising, second, side="right")])
 
 
 def front2(first: ArrayLike, second: ArrayLike) -> IntArray:
@@ -108,6 +113,11 @@ class Layers:
     regions: tuple[Region, ...]
     reference: tuple[float, float]
     floor: float = 0.0
+
+    @cached_property
+    def all_regions(self) -> tuple[Region, ...]:
+        """(k + 1) what is dominated above all levels, which is nothing, and below each of them."""
+        return Region.of([], [], self.reference), *self.regions
 
     @property
     def hypervolume(self) -> float:

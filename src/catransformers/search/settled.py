@@ -4,7 +4,7 @@ What is known to be dominated grows from level to level, so that every point of 
 at which it is dominated. From the latest of its points' levels on a model adds nothing, however loose other bounds are;
 above it the model must surprise. The plane is cut into cells, evenly in the bits of single-precision numbers, so about
 evenly in logarithms, and each point is taken for the lower left corner of its cell, which is dominated no sooner: tens
-of millions of points are looked up in a table.
+of millions of points are looked up in a table. Costs are 0 or more; the bits of such numbers are in their order.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.regions import Layers, Region
+from catransformers.search.regions import Layers
 from catransformers.search.space import FloatArray
 
-CELLS = 1 << 10  # along a cost, at most
+CELLS = 1 << 10  # along a cost, about
 
 
 @dataclass(frozen=True)
 class _Axis:
-    """The cells of one cost: the first one holds all that is less than anything known, the last what does not count.
+    """The cells of one cost: the first one lies below all that is known, the last one is what does not count.
 
     Args:
         end: bits of the reference, which begins the last cell.
@@ -53,7 +53,8 @@ class _Axis:
     def corners(self) -> FloatArray:
         """(cells - 1,) where the cells between the first and the last begin."""
         bits = self.end - (np.arange(self.cells - 1, 0, -1, dtype=np.int64) << self.shift)
-        return bits.astype(np.int32).view(np.float32).astype(np.float64)
+        bits = np.maximum(bits, 0)
+        return np.asarray(bits.astype(np.int32).view(np.float32), dtype=np.float64)
 
 
 def _bits(number: np.floating) -> int:
@@ -66,8 +67,8 @@ class SettledLevels:
 
     Args:
         first, second: the cells of both costs.
-        level: (cells of the first, cells of the second) a level, counted as areas are: 0 is above all levels; one
-            more than the last where nothing known dominates the point.
+        level: (cells of the first + 1, cells of the second + 1) a level, counted as areas are: 0 is above all levels;
+            one more than the last where nothing known dominates the point.
     """
 
     first: _Axis
@@ -77,9 +78,8 @@ class SettledLevels:
     @classmethod
     def of(cls, front: Layers) -> SettledLevels:
         """For what is known so far."""
-        regions = (Region.of([], [], front.reference), *front.regions)
-        least = [(region.first[0], region.second[-1]) for region in regions if region.first.size]
-        corner = np.min(least, axis=0) if least else np.array(front.reference)
+        regions, last = front.all_regions, front.all_regions[-1]
+        corner = (last.first[0], last.second[-1]) if last.first.size else front.reference
         first, second = (_Axis.of(float(a), b) for a, b in zip(corner, front.reference, strict=True))
         level = np.full((first.cells + 1, second.cells + 1), len(regions), dtype=np.uint16)
         edges = np.stack([region.edge(first.corners) for region in regions])
@@ -90,12 +90,12 @@ class SettledLevels:
 
     def of_models(self, fronts: HardwareFronts, begin: int, end: int) -> NDArray[np.uint16]:
         """(end - begin,) the level from which on no point of a model's front is new, at the latest."""
-        part = slice(int(fronts.start[begin]), int(fronts.start[end]))
+        start = fronts.start[begin : end + 1]
+        part = slice(int(start[0]), int(start[-1]))
         cell = self.first.of_costs(fronts.first[part]) * np.int32(self.second.cells + 1)
         cell += self.second.of_costs(fronts.second[part])
         found = np.zeros(end - begin, dtype=np.uint16)
-        some = np.flatnonzero(fronts.points[begin:end])
+        some = np.flatnonzero(np.diff(start))
         if some.size:
-            offsets = fronts.start[begin:end][some] - part.start
-            found[some] = np.maximum.reduceat(self.level.ravel().take(cell), offsets)
+            found[some] = np.maximum.reduceat(self.level.ravel().take(cell), start[some] - start[0])
         return found

@@ -24,22 +24,8 @@ FLAGS = ("-O3", "-march=native")  # BoTorch's own
 
 def warm_up() -> bool:
     """Make the kernel importable, compiling it if need be; says whether it is."""
-    if NAME in sys.modules:
-        return True
     source = _source()
-    if source is None:
-        return False
-    from torch.utils.cpp_extension import get_default_build_root  # noqa: PLC0415
-
-    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
-    place = root / "catransformers" / f"{NAME}-{_key(source)}.so"
-    try:
-        if not place.exists():
-            _compile(source, place)
-        _load(place)
-    except Exception:  # no compiler, no room, another platform: all are as good as not having it
-        return False
-    return True
+    return source is not None and compiled(NAME, source, FLAGS)
 
 
 def _source() -> Path | None:
@@ -50,32 +36,55 @@ def _source() -> Path | None:
     return path if path.exists() else None
 
 
-def _key(source: Path) -> str:
+def compiled(name: str, source: Path, flags: tuple[str, ...]) -> bool:
+    """Make a C++ extension of torch importable as `name`, compiling it if need be; says whether it is.
+
+    Args:
+        name: of the module, as its source has it.
+        source: one C++ file.
+        flags: of the compiler.
+    """
+    if name in sys.modules:
+        return True
+    from torch.utils.cpp_extension import get_default_build_root  # noqa: PLC0415
+
+    root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or get_default_build_root())
+    try:
+        place = root / "catransformers" / f"{name}-{_key(source, flags)}.so"
+        if not place.exists():
+            _compile(name, source, flags, place)
+        _load(name, place)
+    except Exception:  # no compiler, no room, another platform: all are as good as not having it
+        return False
+    return True
+
+
+def _key(source: Path, flags: tuple[str, ...]) -> str:
     """What the compiled kernel depends on."""
     import torch  # noqa: PLC0415
 
-    described = [source.read_text(), torch.__version__, platform.platform(), sys.version, *FLAGS]
+    described = [source.read_text(), torch.__version__, platform.platform(), sys.version, *flags]
     cpu = Path("/proc/cpuinfo")
     if cpu.exists():
         described += [line for line in cpu.read_text().splitlines() if line.startswith(("flags", "Features"))][:1]
     return hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
 
 
-def _compile(source: Path, place: Path) -> None:
+def _compile(name: str, source: Path, flags: tuple[str, ...], place: Path) -> None:
     from torch.utils.cpp_extension import load  # noqa: PLC0415
 
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        load(name=NAME, sources=[str(source)], extra_cflags=list(FLAGS), build_directory=folder, verbose=False)
+        load(name=name, sources=[str(source)], extra_cflags=list(flags), build_directory=folder, verbose=False)
         part = place.with_suffix(f".{os.getpid()}.part")
-        shutil.copyfile(Path(folder) / f"{NAME}.so", part)
+        shutil.copyfile(Path(folder) / f"{name}.so", part)
         part.replace(place)
 
 
-def _load(place: Path) -> None:
-    spec = importlib.util.spec_from_file_location(NAME, place)
+def _load(name: str, place: Path) -> None:
+    spec = importlib.util.spec_from_file_location(name, place)
     if spec is None or spec.loader is None:
         raise ImportError(f"{place} is no module")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    sys.modules[NAME] = module
+    sys.modules[name] = module
