@@ -17,6 +17,7 @@ hardware side afterwards.
     .venv/bin/python benchmarks/search.py --jobs 2                   # all runs (many hours), then the table
     .venv/bin/python benchmarks/search.py --only 'smooth/carbon/*'   # some: landscape/mode/strategy/seed, wildcards
     .venv/bin/python benchmarks/search.py --table                    # the table from the kept results, without any run
+    .venv/bin/python benchmarks/search.py --figure docs/images/search.svg     # the curves of mode carbon, or of --only
     .venv/bin/python benchmarks/search.py --attainment 'smooth/carbon/exact-hardware'    # needs moocore
 
 One file a run in `benchmarks/results/search/`, written after each trial: stop it whenever you like, the same command
@@ -231,7 +232,19 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--table", action="store_true", help="print the table of the results that are there")
     parser.add_argument("--attainment", metavar="LANDSCAPE/MODE/STRATEGY", help="print attainment surfaces (moocore)")
+    parser.add_argument(
+        "--figure", type=Path, metavar="FILE", help="draw the kept results as .svg or .png, nothing else"
+    )
     args = parser.parse_args()
+    if args.figure:
+        kind = args.figure.suffix.removeprefix(".")
+        if kind not in ("svg", "png"):
+            parser.error(f"--figure {args.figure}: the file's name ends in .svg or .png")
+        runs = kept_runs(args.only or ["*/carbon/*"])
+        if not runs:
+            parser.error("--only: no results of that name are kept")
+        args.figure.write_bytes(report.figure(runs, kind))
+        return
     if args.attainment:
         print(report.attainment(kept_runs([f"{args.attainment}/*"]), designs_of))
         return

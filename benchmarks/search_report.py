@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from catransformers.reports.canvas import PALETTE, RULE, drawn_side_by_side
 from catransformers.search.space import FloatArray
 
 MARKS = (10, 25, 50, 100)  # trials at which the share is printed
@@ -66,6 +67,41 @@ def table(runs: Runs) -> str:
                 ]
                 lines.append(_row(landscape, mode, name, judged, *reached, match, f"{np.median(seconds):.2f}"))
     return "\n".join(lines)
+
+
+def figure(runs: Runs, kind: Literal["svg", "png"]) -> bytes:
+    """A panel for each landscape and mode: shares as run against trials, median and range over seeds.
+
+    Args:
+        runs: of several strategies.
+        kind: file format.
+    """
+    panels: dict[tuple[str, str], dict[str, Runs]] = defaultdict(lambda: defaultdict(list))
+    for kept in runs:
+        panels[kept["landscape"], kept["mode"]][kept["strategy"]].append(kept)
+    names = list(dict.fromkeys(name for by_strategy in panels.values() for name in by_strategy))
+
+    def draw(axes: Sequence[Any]) -> None:
+        for panel, ((landscape, mode), by_strategy) in zip(axes, panels.items(), strict=True):
+            for name, found in by_strategy.items():
+                length = min(len(run["trials"]) for run in found)
+                shares = 100 * np.array([share[:length] for share in _shares(found, "as_run")])
+                trials, colour = np.arange(1, length + 1), PALETTE[names.index(name) % len(PALETTE)]
+                many = f" ({len(found)})" if len(found) > 1 else ""
+                panel.plot(trials, np.median(shares, axis=0), color=colour, linewidth=1.8, label=f"{name}{many}")
+                panel.fill_between(
+                    trials, shares.min(axis=0), shares.max(axis=0), color=colour, alpha=0.15, linewidth=0
+                )
+            panel.set_title(f"{landscape}, {mode}", fontsize=10)
+            panel.set_xlabel("trials")
+            panel.set_xlim(0, 100)
+            panel.set_ylim(0, 100)
+            panel.grid(color=RULE, linewidth=0.8)
+            panel.set_axisbelow(True)
+            panel.legend(frameon=False, loc="lower right", fontsize=8)
+        axes[0].set_ylabel("share of the exact optimum, as run (%)")
+
+    return drawn_side_by_side(draw, len(panels), kind, (3.6 * len(panels), 3.6))
 
 
 def attainment(runs: Runs, designs: Designs) -> str:

@@ -68,6 +68,19 @@ def test_the_table_counts_trials_to_match():
     assert next(line for line in lines if "qnehvi |" in line).count("92.0%") == 1
 
 
+def test_the_curves_are_drawn_for_every_landscape_and_mode():
+    trials = [{"as_run": share, "seconds": 1.0} for share in np.linspace(0.1, 0.9, 20)]
+    runs = [
+        {"landscape": "smooth", "mode": mode, "strategy": name, "trials": trials[:length]}
+        for mode in ("carbon", "all")
+        for name, length in (("sobol", 20), ("sobol", 15), ("qnehvi", 20))
+    ]
+    picture = report.figure(runs, "svg")
+    assert picture == report.figure(runs, "svg")
+    for words in ("smooth, carbon", "smooth, all", "sobol (2)", "qnehvi"):
+        assert f"<!-- {words} -->".encode() in picture, words
+
+
 @pytest.mark.parametrize("costs", [[2.0], [2.0, 5.0]])
 def test_attainment_surfaces_of_two_runs(costs):
     """Two runs of one design each: the better one is the best surface, the worse one what all attain."""
