@@ -63,6 +63,7 @@ def test_the_table_counts_trials_to_match():
     slow = [run("qnehvi", np.linspace(0.1, 0.92, 100))]
     quick = [run("exact-hardware", np.minimum(np.arange(1, 101) * step, 1.0)) for step in (0.04, 0.05)]
     lines = report.table(slow + quick).splitlines()
+    assert "| smooth | carbon | 100.0% | 92.0% | 92.0% | 2, 1 | 21 (19 to 23) |" in lines
     row = next(line for line in reversed(lines) if "exact-hardware" in line)
     assert "| 21 (19 to 23) |" in row.replace(".0", "")  # 0.92 is reached at trial 23 and 19
     assert next(line for line in lines if "qnehvi |" in line).count("92.0%") == 1
