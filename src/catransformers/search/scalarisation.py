@@ -43,7 +43,7 @@ from catransformers.search.quantities import Block
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.stack_costs import Silicon, StackCosts
 
-ROWS_V, ROWS_W = 16, 128  # variants of the two stacks in a group of models
+ROWS_V, ROWS_W = 8, 64  # variants of the two stacks in a group of models
 SLACK = 1 + 1e-9  # bounds and values are rounded
 ROWS = 1 << 21  # shares × directions in one pass of `reach`
 SMALLEST = 1e-12  # a weight is no smaller: nothing is divided by 0
