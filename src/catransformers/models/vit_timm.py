@@ -64,7 +64,6 @@ def spec_from_timm(name: str, where: str, /, **arguments: object) -> VitSpec:
         AssertionError,
         AttributeError,
         KeyError,
-        NotImplementedError,
         RuntimeError,
         TypeError,
         ValueError,

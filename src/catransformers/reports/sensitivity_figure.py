@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any, Literal
 
 from catransformers.reports.canvas import INK, MUTED, PALETTE, RULE, drawn
@@ -40,7 +41,7 @@ def sensitivity_figure(found: Sensitivity, kind: Literal["svg", "png"], metric: 
 
 def _panel(axes: Any, factor: str, found: Sensitivity, scale: float) -> None:
     rows = [row for row in found.rows if row.variation.factor == factor]
-    for row, colour in zip(rows, PALETTE, strict=False):
+    for row, colour in zip(rows, cycle(PALETTE), strict=False):  # the colours have no end
         if row.members:
             _steps(axes, row.members, row.variation.value, colour, 1.3, scale)
     _steps(axes, found.own.members, "the study's own", INK, 2.0, scale)

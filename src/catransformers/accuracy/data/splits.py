@@ -17,6 +17,7 @@ Calibration data choose what pruning removes; they come out of the training data
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -74,7 +75,7 @@ def split_by_position(indices: Sequence[int]) -> dict[str, list[int]]:
     """Four stretches, one after the other: 70 % train, a tenth each for calibration, validation and test."""
     count, part = len(indices), round(len(indices) / 10)
     ends = [count - 3 * part, count - 2 * part, count - part, count]
-    return {split: list(indices[a:b]) for split, a, b in zip(SPLITS, [0, *ends], ends, strict=False)}
+    return {split: list(indices[a:b]) for split, (a, b) in zip(SPLITS, pairwise([0, *ends]), strict=True)}
 
 
 def complete(

@@ -227,14 +227,13 @@ def _ax() -> tuple[Any, Any]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Within it Ax logs nothing: it would print a line for every trial that is replayed."""
-    handlers = logging.getLogger("ax").handlers
-    before = [handler.level for handler in handlers]
-    for handler in handlers:
+    before = [(handler, handler.level) for handler in logging.getLogger("ax").handlers]
+    for handler, _ in before:
         handler.setLevel(logging.CRITICAL)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        for handler, level in zip(handlers, before, strict=False):
+        for handler, level in before:
             handler.setLevel(level)
