@@ -1,5 +1,7 @@
 """Expected hypervolume improvement against its definition: Monte Carlo, the sum over steps, and limiting cases."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from catransformers.search.acquisition import expected_improvement, improvement_bound, most_promising
+from catransformers.search.chances import ChanceTable
 from catransformers.search.pareto import hypervolume, staircase
 
 
@@ -98,13 +101,38 @@ def test_the_bound_holds_and_the_most_promising_is_the_best_of_all(seed):
     mean, deviation, cost = rng.normal(-0.5, 2, n), rng.uniform(0.03, 1.5, n), rng.uniform(0.3, 3.5, n)
     cost[rng.random(n) < 0.1] = np.inf
     every = expected_improvement(mean, deviation, cost, steps)
-    bound = improvement_bound(mean, deviation, cost, steps)
+    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
+    bound = improvement_bound(table, mean, deviation, cost, steps)
     assert np.all(every <= bound + 1e-12)
     likely = every > 1e-3 * every.max(initial=0)
     assert np.median(bound[likely] / every[likely]) < 1.5 if likely.any() else True
     position, gain = most_promising(mean, deviation, cost, steps)
     assert gain == pytest.approx(every.max(), rel=1e-6)
     assert every[position] == pytest.approx(every.max(), rel=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 40, 1024]))
+def test_costs_are_asked_for_where_they_matter_and_the_choice_is_the_same(seed, part):
+    rng = np.random.default_rng(seed)
+    steps = random_front(rng, int(rng.integers(0, 8)))
+    n = 300
+    mean, deviation, cost = rng.normal(-0.5, 2, n), rng.uniform(0.03, 1.5, n), rng.uniform(0.3, 3.5, n)
+    cost[rng.random(n) < 0.1] = np.inf
+    at_least = np.minimum(cost, 4) * rng.uniform(0.8, 1, n)
+    asked: list[int] = []
+
+    def exact(some):
+        asked.extend(some.tolist())
+        return cost[some]
+
+    with patch.multiple("catransformers.search.acquisition", PART=part, BATCH=part):
+        position, gain = most_promising(mean, deviation, at_least, steps, exact=exact)
+        whole = most_promising(mean, deviation, cost, steps)
+    assert (position, gain) == (whole[0], pytest.approx(whole[1], rel=1e-6))
+    assert len(asked) == len(set(asked))
+    if part < n and gain > 1e-3:
+        assert len(asked) < n
 
 
 def test_the_most_promising_is_found_in_batches(monkeypatch):

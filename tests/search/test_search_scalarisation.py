@@ -16,15 +16,16 @@ from small_study import BASE, TABLE, TECHNOLOGY, trial
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config import parse
 from catransformers.errors import InfeasibleError
-from catransformers.search import scalarisation as module
+from catransformers.search import many_costs as module
 from catransformers.search.cheapest import cheapest
 from catransformers.search.designs import designs
 from catransformers.search.fronts import convergence, derive_front, representatives
 from catransformers.search.judge import Tried, best_possible, curve, curve_as_run, incumbents
+from catransformers.search.many_costs import OneWay, many_costs
 from catransformers.search.pareto import frontk, hypervolume
 from catransformers.search.problem import OBJECTIVES, REFERENCE_MARGIN, UNITS, Limits, Objectives, Observation
 from catransformers.search.regions import front2, layers
-from catransformers.search.scalarisation import SMALLEST, direction, directions, many_costs, reach
+from catransformers.search.scalarisation import SMALLEST, direction, directions, reach
 from catransformers.search.space import model_space
 from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
@@ -103,6 +104,11 @@ def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limit
     assert towards.sum() == pytest.approx(1)
     with patch.multiple(module, ROWS_V=groups[0], ROWS_W=groups[1]):
         found = many.cost(towards)
+        way = OneWay(many, towards)
+        some = rng.integers(0, len(many), rng.integers(0, 5))
+        assert np.array_equal(way.cost(some), found[some])
+        assert np.all(way.cost_at_least() <= found)
+        assert np.all(way.cost_at_least() >= 0)
     for model in range(len(many)):
         v, w = divmod(model, len(second.layers))
         every = designs((first, v), (second, w), silicon, limits, second_times=times, parameters=1)

@@ -16,6 +16,7 @@ same sum bounds a candidate's gain. Candidates are looked at by falling bound un
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os import cpu_count
 
@@ -23,7 +24,7 @@ import numpy as np
 
 from catransformers.search.chances import ChanceTable, chances
 from catransformers.search.pareto import Staircase
-from catransformers.search.space import FloatArray
+from catransformers.search.space import FloatArray, IntArray
 
 ROWS = 1 << 14  # candidates in one pass of the bound
 PART = 1 << 10  # candidates in one pass of the exact value
@@ -59,20 +60,28 @@ def _widths(cost: FloatArray, steps: Staircase) -> FloatArray:
 
 
 def most_promising(
-    mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase, chance: FloatArray | None = None
+    mean: FloatArray,
+    deviation: FloatArray,
+    cost: FloatArray,
+    steps: Staircase,
+    chance: FloatArray | None = None,
+    exact: Callable[[IntArray], FloatArray] | None = None,
 ) -> tuple[int, float]:
     """Position and gain of the candidate with the greatest expected improvement; exhaustive, by the bound above.
 
     Args:
         mean, deviation, cost, steps: as of `expected_improvement`.
         chance: (n,) factor on each candidate's gain, at most 1: the chance that its training succeeds.
+        exact: the costs of the candidates at some positions, where `cost` is only what these are not below: it is
+            asked for those that could win.
 
     Returns:
         The position (the lowest of equals, as far as rounding can tell) and its gain; a gain of 0 says that no
         candidate promises anything.
     """
     factor = np.ones(mean.size) if chance is None else chance
-    bound = improvement_bound(mean, deviation, cost, steps) * factor
+    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
+    bound = improvement_bound(table, mean, deviation, cost, steps) * factor
     order = np.argsort(-bound, kind="stable")
     best, gain = 0, 0.0
     begin, step = 0, PART  # the first few give a gain to compare the many with
@@ -80,17 +89,26 @@ def most_promising(
         chosen = order[begin : begin + step]
         begin, step = begin + step, BATCH
         chosen = chosen[bound[chosen] > gain]
-        chosen = chosen[np.argsort(deviation[chosen], kind="stable")]  # alike ones need fewer nodes of quadrature
-        found = expected_improvement(mean[chosen], deviation[chosen], cost[chosen], steps) * factor[chosen]
+        costs = cost[chosen]
+        if exact is not None:
+            costs = exact(chosen)
+            closer = improvement_bound(table, mean[chosen], deviation[chosen], costs, steps) * factor[chosen]
+            chosen, costs = chosen[closer > gain], costs[closer > gain]
+        if not chosen.size:
+            continue
+        alike = np.argsort(deviation[chosen], kind="stable")  # they need fewer nodes of quadrature
+        chosen, costs = chosen[alike], costs[alike]
+        found = expected_improvement(mean[chosen], deviation[chosen], costs, steps) * factor[chosen]
         greatest = float(found.max())
         if greatest > gain:
             best, gain = int(chosen[found == greatest].min()), greatest
     return best, gain
 
 
-def improvement_bound(mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase) -> FloatArray:
+def improvement_bound(
+    table: ChanceTable, mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase
+) -> FloatArray:
     """(n,) what the expected improvement of each candidate does not exceed; see the module."""
-    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
     bound = np.empty(mean.size)
 
     def part(begin: int) -> None:

@@ -15,7 +15,7 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 
 from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.scalarisation import ManyCosts
+from catransformers.search.many_costs import ManyCosts
 from catransformers.search.space import FloatArray, ModelSpace
 
 Objective = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]

@@ -30,6 +30,7 @@ from catransformers.search.dominance import undominated
 from catransformers.search.hardware_fronts import HardwareFronts, fronts_of_designs
 from catransformers.search.interpolation import Grid, Rows
 from catransformers.search.quantities import values_of
+from catransformers.search.scalarisation import scalar_cost
 from catransformers.search.shapes import StackShapes, prefixes_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.search.space_cost import SpaceCost
@@ -128,7 +129,7 @@ class Screen:
         if towards is not None:
             reached = np.maximum(self._reached(values, towards), 0)
             best = np.where(feasible, reached, -1.0).max(axis=1, initial=-1.0)
-            return np.where(best < 0, np.inf, 1 - np.abs(best * towards.max()) ** len(towards))
+            return scalar_cost(best, towards)
         return np.asarray(np.where(feasible, first, np.inf).min(axis=1, initial=np.inf), dtype=np.float64)
 
     def _roughly(self, models: IntArray) -> tuple[dict[str, FloatArray], NDArray[np.bool_], FloatArray]:

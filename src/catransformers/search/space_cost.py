@@ -27,6 +27,7 @@ from catransformers.search.cheapest import cheapest
 from catransformers.search.costs import Costs
 from catransformers.search.designs import Attribution, DesignCost, Designs, Shortfall, designs
 from catransformers.search.hardware_fronts import HardwareFronts, hardware_fronts
+from catransformers.search.many_costs import ManyCosts, many_costs
 from catransformers.search.problem import (
     REFERENCE_MARGIN,
     Limits,
@@ -35,7 +36,6 @@ from catransformers.search.problem import (
     SearchProblem,
     reference_cost,
 )
-from catransformers.search.scalarisation import ManyCosts, many_costs
 from catransformers.search.shapes import StackShapes, prefixes_of
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.search.stack_costs import RESIDENT, STREAMED, Silicon, StackCosts

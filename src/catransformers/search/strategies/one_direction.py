@@ -1,7 +1,7 @@
 """The way through a space in three costs and more: every proposal looks in one direction, where all are one exact cost.
 
 See `scalarisation` for the directions, and why the improvement that is expected in one of them is that of the whole
-hypervolume on average. All models are looked at.
+hypervolume on average. All models are looked at; exact costs are worked out for those that could be the best.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from catransformers.search import acquisition
+from catransformers.search.many_costs import ManyCosts, OneWay
 from catransformers.search.pareto import staircase
 from catransformers.search.problem import SearchProblem
-from catransformers.search.scalarisation import ManyCosts, direction
+from catransformers.search.scalarisation import direction
 from catransformers.search.strategies.knowledge import Choice, Knowledge
 
 
@@ -39,12 +40,19 @@ class OneDirection:
         if not candidates.size:
             return None
         towards = direction(self.seed, number, len(problem.reference))
-        cost = self._many.cost(towards)
-        steps = staircase(knowledge.levels, cost[knowledge.trials], 1.0, problem.floor)
+        way = OneWay(self._many, towards)
+        steps = staircase(knowledge.levels, way.cost(knowledge.trials), 1.0, problem.floor)
         points = self._unit[candidates]
         mean, deviation = knowledge.predict(points)
         chance = knowledge.chance(points)
-        best, gain = acquisition.most_promising(mean, deviation, cost[candidates], steps, chance)
+        best, gain = acquisition.most_promising(
+            mean,
+            deviation,
+            way.cost_at_least()[candidates],
+            steps,
+            chance,
+            lambda some: way.cost(candidates[some]),
+        )
         if gain == 0:  # all are dearer than the reference: learn where least is known
             best = int(deviation.argmax())
         names = problem.objectives.minimise

@@ -15,7 +15,7 @@ from catransformers.search.hardware_fronts import HardwareFronts
 from catransformers.search.large_space import LargeProblem
 from catransformers.search.pareto import front, staircase
 from catransformers.search.regions import layers
-from catransformers.search.scalarisation import direction, reach
+from catransformers.search.scalarisation import direction, reach, scalar_cost
 from catransformers.search.screening import Costed
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.strategies.knowledge import Choice, Knowledge
@@ -65,9 +65,9 @@ class PoolSearch:
         return local_search(self.problem.space, view, knowledge.taken, incumbents, (self.seed, number))
 
     def _along(self, towards: FloatArray, model: int) -> float:
-        """A trial's scalar cost in a direction, exactly; see `scalarisation.ManyCosts.cost`."""
+        """A trial's scalar cost in a direction, exactly; see `many_costs.ManyCosts.cost`."""
         shares = self.problem.points_of(model) / np.array(self.problem.reference)
-        return float(1 - (reach(shares, towards[None])[0] * towards.max()) ** towards.size)
+        return float(scalar_cost(reach(shares, towards[None]), towards)[0])
 
     def _incumbents(self, knowledge: Knowledge) -> list[int]:
         """Trials on the front of accuracy and first cost; some of them, evenly spread, if they are many."""
