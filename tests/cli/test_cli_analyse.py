@@ -275,10 +275,11 @@ def test_an_accuracy_that_no_trained_model_reaches(run, study):
     assert "[objectives]" in text
     config.write_text(text.replace("[objectives]", "[objectives]\nmin_accuracy = 0.999999", 1))
     said = run("analyse", "fronts", study)
-    assert said.code == 2
+    assert said.code == 3
     assert "no trained model reaches the accuracy of 99.9999 %" in said.err
+    assert "lower objectives.min_accuracy to 0." in said.err.replace("\n", " ")
     reported = run("report", study)
-    assert reported.code == 2 and "no trained model reaches the accuracy of 99.9999 %" in reported.err
+    assert reported.code == 3 and "no trained model reaches the accuracy of 99.9999 %" in reported.err
     assert "No model found so far reaches the accuracy of 99.9999 %" in run("status", study).out.replace("\n", " ")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from catransformers.errors import InfeasibleError, InputError, Problem
 from catransformers.reports.analysis_json import key_of
+from catransformers.reports.narrative import too_inaccurate
 from catransformers.reports.wording import (
     DIMENSIONS,
     breakable,
@@ -273,16 +274,17 @@ def need_designs(found: LimitedFronts, where: str) -> None:
     """That some front has a design.
 
     Raises:
-        InfeasibleError: if limits leave no trained model an accelerator.
-        InputError: if there is no front for another reason.
+        InfeasibleError: if limits leave no trained model an accelerator, or none is as accurate as is asked for.
+        InputError: if no model was trained.
     """
     if any(row.members for row in found.rows):
         return
     missed = [one.missed for row in found.rows for one in row.left_out]
     if missed:
         raise infeasible(min(missed, key=lambda one: one.demand / one.bound))
-    what = f"no trained model reaches the accuracy of {plain(100 * found.floor)} % that the study asks for, so no front"
-    raise InputError(Problem(where, breakable(what)))
+    if found.best is not None:
+        raise too_inaccurate(found.floor, found.best)
+    raise InputError(Problem(where, "no model was trained, so there is no front"))
 
 
 def infeasible(missed: Shortfall) -> InfeasibleError:

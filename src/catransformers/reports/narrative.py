@@ -5,8 +5,10 @@ The terminal and the page say the same words.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from catransformers.errors import InfeasibleError
 from catransformers.reports.summary import Score, StudySummary, saving, tolerated_loss
 from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
@@ -106,12 +108,31 @@ def headline(summary: StudySummary) -> str:
 
 def below_floor(summary: StudySummary) -> str:
     """How far the models that keep the limits stay below `min_accuracy`, or an empty text without both."""
-    reached = [trial.accuracy.value for trial in summary.trials if trial.accuracy and trial.cost]
-    if not summary.limits.floor or not reached:
+    best = best_within_limits(summary)
+    if not summary.limits.floor or best is None:
         return ""
     return (
         f"reaches the accuracy of {plain(100 * summary.limits.floor)} % that the study asks for (min_accuracy): "
-        f"the best has {points(max(reached), None)} %"
+        f"the best has {points(best, None)} %"
+    )
+
+
+def best_within_limits(summary: StudySummary) -> float | None:
+    """The best accuracy of the trained models that keep the limits; None without any."""
+    return max((trial.accuracy.value for trial in summary.trials if trial.accuracy and trial.cost), default=None)
+
+
+def too_inaccurate(floor: float, best: float) -> InfeasibleError:
+    """That no trained model reaches the accuracy that a study asks for, of which the best one has `best`."""
+    return InfeasibleError(
+        f"no trained model reaches the accuracy of {plain(100 * floor)} % that the study asks for",
+        demand=100 * best,
+        bound=100 * floor,
+        unit="%",
+        levers=[
+            f"lower objectives.min_accuracy to {math.floor(1e4 * best) / 1e4:g} or less",
+            "more trials (search.trials)",
+        ],
     )
 
 

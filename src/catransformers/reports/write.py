@@ -28,7 +28,7 @@ from catransformers.errors import InputError, Problem
 from catransformers.execution.results import StudyResults
 from catransformers.reports.derive import summarise
 from catransformers.reports.html import render_html
-from catransformers.reports.narrative import below_floor
+from catransformers.reports.narrative import best_within_limits, too_inaccurate
 from catransformers.reports.static import front_svg
 from catransformers.reports.summary import Design, StudySummary
 from catransformers.reports.tables import dumps, estimate_object, front_csv, study_object
@@ -63,7 +63,7 @@ def write_report(results: StudyResults, out: Path | None = None, *, checkpoints:
         checkpoints: whether to put the front's models in, verified by their SHA-256.
 
     Raises:
-        InputError: as `write_summary`.
+        InfeasibleError, InputError: as `write_summary`.
     """
     folder = results.directory.root / "report" if out is None else out
     summary = summarise(results)
@@ -76,10 +76,14 @@ def write_summary(
     """Write what is known of a study to the folder `out`; returns the files, relative to it.
 
     Raises:
+        InfeasibleError: if no trained model reaches the accuracy that the study asks for.
         InputError: if no trial has been completed, a checkpoint is missing or damaged (all of them named), or `out`
             holds other files or cannot be written.
     """
     if not summary.front:
+        best, floor = best_within_limits(summary), summary.limits.floor
+        if floor and best is not None and best < floor:
+            raise too_inaccurate(floor, best)
         raise InputError(Problem(str(study.root), _nothing(summary)))
     if checkpoints:
         _verify_all(summary, study)
@@ -94,8 +98,6 @@ def write_summary(
 def _nothing(summary: StudySummary) -> str:
     if not summary.trials:
         return "no trial has been completed yet, so there is nothing to report"
-    if missed := below_floor(summary):
-        return f"no trained model {missed}, so there is nothing to report"
     first = f"trial {summary.trials[0].number} says: {summary.trials[0].error}"
     what = "failed" if summary.failed else "of models that no accelerator keeps the limits with"
     return f"{plural(len(summary.trials), 'trial')}, all {what}, so there is nothing to report; {first}"

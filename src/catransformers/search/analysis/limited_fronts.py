@@ -75,6 +75,7 @@ class LimitedFronts:
         reference: their values at the reference point, SI.
         floor: the accuracy there, which a member of a front must reach.
         below_floor: how many trained models do not.
+        best: the accuracy of the most accurate trained model; None without any.
         rows: one for each of the limits, in the order in which they were given.
     """
 
@@ -82,6 +83,7 @@ class LimitedFronts:
     reference: tuple[float, ...]
     floor: float
     below_floor: int
+    best: float | None
     rows: tuple[LimitedFront, ...]
 
 
@@ -135,7 +137,8 @@ def fronts_under(
                 found.append(LeftOut(trial.number, own.shortfall(one)))
     reference = _reference(question, chosen)
     rows = tuple(_row(question, one, kept, found, reference, floor) for one, found in zip(chosen, points, strict=True))
-    return LimitedFronts(names, reference, floor, len(done) - len(kept), rows)
+    best = max((accuracy_of(trial) for trial in done), default=None)
+    return LimitedFronts(names, reference, floor, len(done) - len(kept), best, rows)
 
 
 def _front_of(own: Candidates, inside: NDArray[np.bool_], names: tuple[str, ...]) -> _Points:
