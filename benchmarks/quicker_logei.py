@@ -1,4 +1,4 @@
-"""qLogNEHVI without what only its gradients need, and compiled: the benchmark's Ax runs take a third of the time.
+"""qLogNEHVI without what only its gradients need, and compiled: the benchmark's Ax runs take half the time or less.
 
 BoTorch guards `logsumexp` and its like so that their *gradients* stay finite at infinities, its compiled kernel takes
 one logarithm at a time, and it cuts space into boxes in Python. On a space of integers Ax searches without gradients,

@@ -30,6 +30,12 @@ def as_float(value: float) -> float:
         return math.inf if value > 0 else -math.inf
 
 
+def round_down(value: float, figures: int = 4) -> float:
+    """A positive number rounded down to some significant figures: a floor that is lowered to it is kept."""
+    step = 10.0 ** (math.floor(math.log10(value)) - figures + 1)
+    return float(f"{math.floor(value / step) * step:.{figures}g}")
+
+
 def round_up(value: float, figures: int = 4) -> float:
     """A positive number rounded up to some significant figures: a limit that is raised to it is kept."""
     step = 10.0 ** (math.floor(math.log10(value)) - figures + 1)

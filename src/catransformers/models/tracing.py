@@ -130,7 +130,7 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if op == "_local_scalar_dense" and key(args[0])[0] in self._answers:
             return self._answers[key(args[0])[0]]
         result = func(*args, **given)
-        arguments = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | given
+        arguments = dict(zip((a.name for a in func._schema.arguments[: len(args)]), args, strict=True)) | given
         results = tuple(t for t in tree_leaves(result) if isinstance(t, Tensor))
         name = op.removesuffix("_") if op.endswith("_") and not op.endswith("__") else op
         has_macs = name in _WITH_MACS or name.startswith(_WITH_MACS_PREFIXES)

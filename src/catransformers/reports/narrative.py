@@ -5,13 +5,13 @@ The terminal and the page say the same words.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from catransformers.errors import InfeasibleError
 from catransformers.reports.summary import Score, StudySummary, saving, tolerated_loss
 from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
+from catransformers.units import round_down
 
 #: A standard error above this is too large for a loss to be called small, or absent.
 UNSURE = 0.03
@@ -124,15 +124,13 @@ def best_within_limits(summary: StudySummary) -> float | None:
 
 def too_inaccurate(floor: float, best: float) -> InfeasibleError:
     """That no trained model reaches the accuracy that a study asks for, of which the best one has `best`."""
+    lower = f"lower objectives.min_accuracy to {round_down(best):g} or less" if best > 0 else "leave min_accuracy out"
     return InfeasibleError(
         f"no trained model reaches the accuracy of {plain(100 * floor)} % that the study asks for",
         demand=100 * best,
         bound=100 * floor,
         unit="%",
-        levers=[
-            f"lower objectives.min_accuracy to {math.floor(1e4 * best) / 1e4:g} or less",
-            "more trials (search.trials)",
-        ],
+        levers=[lower, "more trials (search.trials)"],
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import cycle
 from typing import Any, Literal
 
 from catransformers.reports.canvas import INK, MUTED, PALETTE, RULE, drawn
@@ -29,7 +28,7 @@ def sensitivity_figure(found: Sensitivity, kind: Literal["svg", "png"], metric: 
         figure = axes.figure
         figure.clear()
         panels = figure.subplots(lines, COLUMNS, squeeze=False, sharey=True).ravel()
-        for panel, factor in zip(panels, factors, strict=False):
+        for panel, factor in zip(panels[: len(factors)], factors, strict=True):
             _panel(panel, factor, found, scale)
         for panel in panels[len(factors) :]:
             panel.set_axis_off()
@@ -41,8 +40,9 @@ def sensitivity_figure(found: Sensitivity, kind: Literal["svg", "png"], metric: 
 
 def _panel(axes: Any, factor: str, found: Sensitivity, scale: float) -> None:
     rows = [row for row in found.rows if row.variation.factor == factor]
-    for row, colour in zip(rows, cycle(PALETTE), strict=False):  # the colours have no end
+    for place, row in enumerate(rows):
         if row.members:
+            colour = PALETTE[place % len(PALETTE)]
             _steps(axes, row.members, row.variation.value, colour, 1.3, scale)
     _steps(axes, found.own.members, "the study's own", INK, 2.0, scale)
     axes.set_title(factor, loc="left", fontsize=10, color=INK)

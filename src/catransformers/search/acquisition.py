@@ -17,14 +17,13 @@ same sum bounds a candidate's gain. Candidates are looked at by falling bound un
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
 
 import numpy as np
 
 from catransformers.search.chances import ChanceTable, chances
 from catransformers.search.pareto import Staircase
 from catransformers.search.space import FloatArray, IntArray
+from catransformers.search.threads import in_threads
 
 ROWS = 1 << 14  # candidates in one pass of the bound
 PART = 1 << 10  # candidates in one pass of the exact value
@@ -115,6 +114,5 @@ def improvement_bound(
         some = slice(begin, begin + ROWS)
         bound[some] = np.einsum("ij,ij->i", table.at(mean[some], deviation[some]), _widths(cost[some], steps))
 
-    with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        list(pool.map(part, range(0, mean.size, ROWS)))
+    in_threads(part, range(0, mean.size, ROWS))
     return bound

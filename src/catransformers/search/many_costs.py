@@ -7,12 +7,9 @@ bounds of a group say how far its models reach at most, and leave few accelerato
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from os import cpu_count
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +21,7 @@ from catransformers.search.quantities import Block
 from catransformers.search.scalarisation import scalar_cost
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.stack_costs import Silicon, StackCosts
+from catransformers.search.threads import in_threads
 
 ROWS_V, ROWS_W = 8, 64  # variants of the two stacks in a group of models
 SLACK = 1 + 1e-9  # bounds and values are rounded
@@ -126,7 +124,7 @@ class OneWay:
         self._at_most = np.zeros(shape)
         self._worth_a_look = np.zeros((*shape, many.chosen.size), dtype=np.bool_)
         if many.chosen.size:
-            _in_threads(self._bound, range(len(w_groups)))
+            in_threads(self._bound, range(len(w_groups)))
 
     def cost_at_least(self) -> FloatArray:
         """(models,) what `cost` is not below, alike for all of a group."""
@@ -155,7 +153,7 @@ class OneWay:
                 kept = many.kept(values, values[many.quantities[0]].shape)
                 found[place] = np.where(kept, self._reach(values), 0.0).max(axis=2, initial=0.0)[at_v, at_w]
 
-        _in_threads(part, places)
+        in_threads(part, places)
         return np.where(many.allowed[models], found, -1.0)
 
     def _bound(self, place: int) -> None:
@@ -182,11 +180,6 @@ class OneWay:
             least = room if least is None else np.minimum(least, room, out=least)
         assert least is not None  # noqa: S101 - there are three costs and more
         return least
-
-
-def _in_threads(work: Callable[[Any], None], some: Iterable[Any]) -> None:
-    with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        list(pool.map(work, some))
 
 
 def _groups(stack: StackCosts, size: int) -> list[IntArray]:

@@ -154,7 +154,8 @@ class Screen:
             first, second = self._least
             counts = [table[:, 0] - second + self._whole, table[0] - first + self._whole]
         grids = []
-        for prefix, costs, count in zip(self._prefixes, (self.coarse.first, self.coarse.second), counts, strict=False):
+        stacks = (self.coarse.first, self.coarse.second)[: len(counts)]
+        for prefix, costs, count in zip(self._prefixes, stacks, counts, strict=True):
             names = tuple(name for name in coarse.names if name.startswith(prefix))
             values = tuple(np.array(coarse.values[name], dtype=np.float64) for name in names)
             grids.append(Grid(names, values, costs, count, self.accelerators))
