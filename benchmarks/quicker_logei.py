@@ -1,25 +1,18 @@
-"""qLogNEHVI without what only its gradients need, and compiled: the benchmark's Ax runs take half the time or less.
+"""qLogNEHVI without what only its gradients need, and compiled.
 
 BoTorch guards `logsumexp` and its like so that their *gradients* stay finite at infinities, its compiled kernel takes
 one logarithm at a time, and it cuts space into boxes in Python. On a space of integers Ax searches without gradients,
-one candidate at a time, and these three are most of a proposal's time. `quicker()` has the module of qLogNEHVI use,
-where no gradient is asked for, torch's own functions and a kernel that works out the same formulas for many cells at
-once (the same up to rounding), and boxes found in C++ (the same bit by bit). Nothing else of Ax or BoTorch is touched,
-and nothing of the package: only `search.py` calls it. To see that the choices are the same, and how much sooner they
-come, some proposals of a kept run are asked for again, with it and without:
-
-    .venv/bin/python benchmarks/quicker_logei.py smooth/carbon/qnehvi/0 --trials 20 50 80
+one candidate at a time. `quicker()` has the module of qLogNEHVI use, where no gradient is asked for, torch's own
+functions and a kernel that works out the same formulas for many cells at once (the same up to rounding), and boxes
+found in C++ (the same bit by bit).
 
 References: Ament et al., Unexpected Improvements to Expected Improvement, NeurIPS 2023 (the smoothed functions).
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -121,35 +114,3 @@ def _nothing(log: Tensor) -> bool:
 def logmeanexp(x: Tensor, dim: int) -> Tensor:
     """log(mean(exp(x))) over one dimension."""
     return logsumexp(x, dim) - math.log(x.shape[dim])
-
-
-def main() -> None:
-    """Ask again for proposals of a kept run, both ways."""
-    import search
-    from catransformers.search.problem import Observation
-
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="landscape/mode/strategy/seed of a kept run")
-    parser.add_argument("--trials", type=int, nargs="+", default=[20, 50, 80], help="which of its proposals")
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    (job,) = search.named([args.run])
-    found = search.setting(job.landscape, job.mode)
-    trials = json.loads(job.path.read_text())["trials"]
-    chooser = search.chooser_of(job, found)
-    chooser.ask([], [], 0)  # the initial design is made once
-    for number in args.trials:
-        done, kept = trials[:number], trials[number]
-        said = f"trial {number}: kept {kept['model'], kept['accelerator']}"
-        for name, choose in (("usual", usual), ("quicker", quicker)):
-            choose()
-            before = time.process_time()
-            observed = [Observation(one["model"], one["observed"]) for one in done]
-            proposal = chooser.ask(observed, [], number, ran_on=[one["accelerator"] for one in done])
-            seconds = time.process_time() - before
-            said += f", {name} {proposal and (proposal.index, proposal.accelerator)} in {seconds:.1f} CPU s"
-        print(said, flush=True)
-
-
-if __name__ == "__main__":
-    main()

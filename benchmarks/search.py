@@ -23,7 +23,7 @@ hardware side afterwards.
 One file a run in `benchmarks/results/search/`, written after each trial: stop it whenever you like, the same command
 goes on where it was (a run's shares are worked out at its end). A strategy is a pure function of what it was told, so
 that a run that was cut off comes out the same. Seconds a proposal are CPU seconds of one thread; Ax is spared some of
-them (`quicker_logei.py`).
+them (`quicker_ax.py`).
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def setting(name: str, mode: str) -> Setting:
 def chooser_of(job: Job, found: Setting) -> Strategy:
     """The strategy of a run."""
     if job.strategy.startswith("qnehvi"):
-        from quicker_logei import quicker
+        from quicker_ax import quicker
 
         quicker()
     if job.strategy == "qnehvi-fair":

@@ -145,3 +145,143 @@ def test_the_quicker_functions_are_those_of_botorch():
             assert int(keep.sum()) == 8 * 4 * 29
     finally:
         quicker.usual()
+
+
+def processes(torch, noises):
+    """A model list of fitted-looking Gaussian processes of 12 points in 3 dimensions; noise None is inferred."""
+    from botorch.models import ModelListGP, SingleTaskGP
+    from botorch.models.transforms import Normalize
+
+    inputs = torch.rand(12, 3, dtype=torch.float64) * 5
+    models = [
+        SingleTaskGP(
+            inputs,
+            torch.randn(12, 1, dtype=torch.float64),
+            train_Yvar=None if noise is None else torch.full((12, 1), noise, dtype=torch.float64),
+            outcome_transform=None,
+            input_transform=Normalize(3),
+        )
+        for noise in noises
+    ]
+    return inputs, ModelListGP(*models)
+
+
+@pytest.mark.parametrize("noise", [None, 0.0, 0.01])
+def test_fits_in_closed_form_have_the_loss_and_the_gradient_of_botorch(noise):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_fits")
+    from botorch.optim.closures.core import NdarrayOptimizationClosure
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    torch.manual_seed(0)
+    _, models = processes(torch, [noise])
+    mll = ExactMarginalLogLikelihood(models.models[0].likelihood, models.models[0]).train()
+    parameters = dict(mll.named_parameters())
+    assert len(parameters) == (3 if noise is None else 2)
+    found = quicker.closure(mll, parameters)
+    assert type(found) is quicker.ClosedForm
+    own = NdarrayOptimizationClosure(quicker.get_loss_closure_with_grads(mll, parameters), parameters)
+    start = own.state
+    for shift in (0.5, 1.0, 2.0):
+        (value, gradient), (expected, slope) = found(start * shift + 0.1), own(start * shift + 0.1)
+        assert value == pytest.approx(float(expected), rel=1e-10)
+        np.testing.assert_allclose(gradient, slope, rtol=1e-7, atol=1e-9)
+
+
+def test_a_matrix_that_cannot_be_factorised_is_left_to_botorch(monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_fits")
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    torch.manual_seed(0)
+    _, models = processes(torch, [None])
+    mll = ExactMarginalLogLikelihood(models.models[0].likelihood, models.models[0]).train()
+    found = quicker.closure(mll, dict(mll.named_parameters()))
+    value, gradient = found(found.state)
+    monkeypatch.setattr(quicker, "dpotrf", lambda matrix, **_: (matrix, 3))
+    expected, slope = found(found.state)
+    assert value == pytest.approx(float(expected), rel=1e-12)
+    np.testing.assert_allclose(gradient, slope, rtol=1e-9, atol=1e-12)
+
+
+def test_fits_of_other_models_are_left_to_botorch():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_fits")
+    from botorch.models import SingleTaskGP
+    from gpytorch.kernels import MaternKernel, ScaleKernel
+    from gpytorch.mlls import ExactMarginalLogLikelihood
+
+    inputs, outcomes = torch.rand(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
+    model = SingleTaskGP(inputs, outcomes, covar_module=ScaleKernel(MaternKernel()), outcome_transform=None)
+    mll = ExactMarginalLogLikelihood(model.likelihood, model)
+    assert type(quicker.closure(mll, dict(mll.named_parameters()))) is not quicker.ClosedForm
+    known = SingleTaskGP(inputs, outcomes, outcome_transform=None)
+    mll = ExactMarginalLogLikelihood(known.likelihood, known)
+    some = {name: one for name, one in mll.named_parameters() if "noise" not in name}
+    assert type(quicker.closure(mll, some)) is not quicker.ClosedForm
+
+
+def test_samples_row_by_row_are_those_of_the_joint_posterior():
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_samples")
+    from botorch.sampling import SobolQMCNormalSampler
+
+    torch.manual_seed(0)
+    inputs, models = processes(torch, [None, 0.0])
+    acquisition = quicker.Acquisition(
+        model=models,
+        ref_point=[-2.0, -2.0],
+        X_baseline=inputs,
+        sampler=SobolQMCNormalSampler(torch.Size([16]), seed=0),
+        prune_baseline=True,
+    )
+    candidates = torch.rand(6, 1, 3, dtype=torch.float64) * 5
+    with torch.no_grad():
+        found, same = quicker.samples(acquisition, candidates)  # sets the sampler itself
+        expected, _ = quicker.OWN(acquisition, candidates)
+    assert same is candidates
+    assert found.shape == expected.shape == (16, 6, 1, 2)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
+    assert "_rows" in acquisition.__dict__
+    kept = quicker.rows_of(acquisition)
+    assert quicker.rows_of(acquisition) is kept
+    acquisition.q_in = -1  # what BoTorch does when pending points come in
+    acquisition.sampler.base_samples = acquisition.sampler.base_samples.clone()
+    assert quicker.rows_of(acquisition) is not kept
+    pairs = torch.rand(6, 2, 3, dtype=torch.float64)
+    with torch.no_grad():
+        found, _ = quicker.samples(acquisition, pairs)  # candidates that come two at a time are BoTorch's
+    assert found.shape == (16, 6, 2, 2)
+    sloped = candidates.clone().requires_grad_()
+    assert quicker.samples(acquisition, sloped)[0].requires_grad
+
+
+def test_replayed_trials_bring_the_same_data():
+    pytest.importorskip("ax")
+    quicker = pytest.importorskip("quicker_ax")
+    from ax.api.client import Client
+    from ax.api.configs import RangeParameterConfig
+
+    def client():
+        made = Client(random_seed=0)
+        made.configure_experiment([RangeParameterConfig(name="x", parameter_type="int", bounds=(0, 9))])
+        made.configure_optimization(objective="accuracy, -carbon")
+        for x in range(4):
+            trial = made.attach_trial({"x": x})
+            made.complete_trial(trial, raw_data={"accuracy": 0.5 + x, "carbon": (1.0 * x, 0.0)})
+        return made._experiment
+
+    usual = client()
+    quicker.quicker()
+    try:
+        same = client()
+    finally:
+        quicker.usual()
+    assert Client.complete_trial is quicker.COMPLETE
+    pd = pytest.importorskip("pandas")
+    pd.testing.assert_frame_equal(usual.lookup_data().df, same.lookup_data().df)
+    assert [one.status for one in same.trials.values()] == [one.status for one in usual.trials.values()]
