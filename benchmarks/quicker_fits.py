@@ -1,4 +1,4 @@
-"""Gaussian processes fitted without automatic differentiation: a quarter of the time of the benchmark's Ax runs.
+"""Gaussian processes fitted without automatic differentiation: a quarter of the benchmark's Ax runs is spared.
 
 Ax fits one Gaussian process a metric for each proposal, in hundreds of steps of L-BFGS-B, each with a few dozen
 operations of torch and their gradients on matrices of a hundred rows. `quicker()` has BoTorch's fits of the one kind
@@ -16,6 +16,7 @@ from typing import Any
 
 import botorch.optim.fit as fitting
 import numpy as np
+import torch
 from botorch.models import SingleTaskGP
 from botorch.optim.closures import ForwardBackwardClosure, get_loss_closure_with_grads
 from botorch.optim.closures.core import NdarrayOptimizationClosure
@@ -31,6 +32,7 @@ from torch import Tensor
 Array = NDArray[np.float64]
 CONSTANT, LENGTHS = "model.mean_module.raw_constant", "model.covar_module.raw_lengthscale"
 NOISE = "likelihood.noise_covar.raw_noise"
+PRIORS = {"covar_module.lengthscale_prior": LENGTHS, "likelihood.noise_covar.noise_prior": NOISE}
 
 
 class ClosedForm(NdarrayOptimizationClosure):
@@ -57,7 +59,7 @@ class ClosedForm(NdarrayOptimizationClosure):
         #: Where each prior looks, its location, twice its variance, log scale: of single precision, as GPyTorch's are.
         self._priors = [
             (
-                self._place[LENGTHS if name.endswith("lengthscale_prior") else NOISE],
+                self._place[PRIORS[name]],
                 *(float(one) for one in (prior.loc, 2.0 * prior.scale**2, prior.scale.log())),
             )
             for name, _, prior, _, _ in model.named_priors()
@@ -127,9 +129,13 @@ def is_usual(mll: Any, parameters: dict[str, Tensor]) -> bool:
         and type(model.mean_module) is ConstantMean
         and (noisy or (type(likelihood) is FixedNoiseGaussianLikelihood and likelihood.second_noise_covar is None))
         and set(parameters) == names
-        and kernel.raw_lengthscale.shape[:-1] == (1,)
+        and kernel.raw_lengthscale.shape == (1, model.train_inputs[0].shape[-1])
         and model.train_targets.ndim == 1
-        and all(type(prior) is LogNormalPrior for _, _, prior, _, _ in mll.model.named_priors())
+        and model.train_targets.dtype == torch.float64
+        and all(
+            name in PRIORS and type(prior) is LogNormalPrior and prior.loc.numel() == prior.scale.numel() == 1
+            for name, _, prior, _, _ in model.named_priors()
+        )
         and all(limit._transform is None for _, limit in mll.named_constraints())
         and not list(mll.named_added_loss_terms())
     )

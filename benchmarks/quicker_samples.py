@@ -3,8 +3,10 @@
 For each candidate that qLogNEHVI looks at BoTorch works out the joint posterior of the candidate and of all points
 found so far, though only the candidate's row of it is new (its source says so: "TODO: Improve the efficiency by not
 re-computing the X_baseline-X_baseline covariance matrix"). `quicker()` has it work out only that row, in closed form,
-where candidates come one at a time and without gradients and the models are those of `quicker_fits.py`; the samples are
-the same up to rounding. All else is left to BoTorch.
+where candidates come one at a time and without gradients, all pending points are among those found so far, and the
+models are those of `quicker_fits.py`. The samples are the same up to rounding: to 1e-9 where a candidate is new; where
+it is one of the points found so far little but rounding is left of its variance, and they differ by up to 1e-3. All
+else is left to BoTorch.
 
 Reference: Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, equations 2.23 and 2.24.
 """
@@ -16,9 +18,11 @@ from typing import Any
 import torch
 from botorch.acquisition.multi_objective.logei import qLogNoisyExpectedHypervolumeImprovement as Acquisition
 from botorch.models import ModelListGP
+from botorch.models.transforms import Normalize
 from botorch.utils.low_rank import _reshape_base_samples
 from gpytorch.mlls import ExactMarginalLogLikelihood
 from linear_operator.utils.cholesky import psd_safe_cholesky
+from linear_operator.utils.errors import NanError, NotPSDError
 from quicker_fits import is_usual
 from torch import Tensor
 
@@ -34,11 +38,15 @@ class Rows:
 
     def __init__(self, acquisition: Any) -> None:
         found, self._factor = acquisition.X_baseline, acquisition._baseline_L  # (k, d), (m, k, k)
-        self.known = known(acquisition)
+        self._known = known(acquisition)
         posterior = acquisition.model.posterior(found.new_zeros(1, found.shape[0] + 1, found.shape[1]))
         draws = _reshape_base_samples(acquisition.sampler.base_samples, acquisition.sampler.sample_shape, posterior)
         self._draws = draws[0]  # (m, k + 1, samples)
         self._outcomes = [Outcome(model, found) for model in acquisition.model.models]
+
+    def hold(self, acquisition: Any) -> bool:
+        """Whether what they were worked out from is still what the acquisition function has."""
+        return all(one is other for one, other in zip(self._known, known(acquisition), strict=True))
 
     def samples(self, candidates: Tensor) -> Tensor:
         """Of candidates (n, d): (samples, n, 1, m)."""
@@ -83,15 +91,15 @@ def _near(a: Tensor, b: Tensor) -> Tensor:
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist").square_().mul_(-0.5).exp_()
 
 
-def known(acquisition: Any) -> tuple[int, ...]:
-    """What the rows were worked out from: other ones are needed when it is replaced."""
-    return id(acquisition.X_baseline), id(acquisition._baseline_L), id(acquisition.sampler.base_samples)
+def known(acquisition: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """What the rows are worked out from."""
+    return acquisition.X_baseline, acquisition._baseline_L, acquisition.sampler.base_samples
 
 
 def rows_of(acquisition: Any) -> Rows:
     """The rows of an acquisition function, kept with it."""
     kept = acquisition.__dict__.get("_rows")
-    if kept is None or kept.known != known(acquisition):
+    if kept is None or not kept.hold(acquisition):
         kept = acquisition.__dict__["_rows"] = Rows(acquisition)
     return kept
 
@@ -103,7 +111,20 @@ def samples(self: Any, X: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         if self.q_in != 1:
             self._set_sampler(1, self.model.posterior(torch.cat([self.X_baseline, X[0]])[None]))
-        return rows_of(self).samples(X[:, 0]), X
+        try:
+            found = rows_of(self).samples(X[:, 0])
+        except (NanError, NotPSDError):  # BoTorch then samples from the whole joint posterior
+            return OWN(self, X)
+        return (found, X) if bool(torch.isfinite(found).all()) else OWN(self, X)
+
+
+def _nothing_pending(acquisition: Any) -> bool:
+    """Whether there are no pending points, or all of them are among the points found so far."""
+    pending = acquisition.X_pending
+    if pending is None:
+        return True
+    with_pending, without = len(acquisition.X_baseline), len(acquisition._X_baseline)
+    return bool(acquisition.cache_pending) and len(pending) + without == with_pending
 
 
 def _is_usual(acquisition: Any, candidates: Tensor) -> bool:
@@ -112,7 +133,7 @@ def _is_usual(acquisition: Any, candidates: Tensor) -> bool:
         candidates.ndim == 3
         and candidates.shape[1] == 1
         and not candidates.requires_grad
-        and acquisition.X_pending is None
+        and _nothing_pending(acquisition)
         and acquisition._cache_root
         and getattr(acquisition, "_baseline_L", None) is not None
         and acquisition.base_sampler is not None
@@ -120,6 +141,7 @@ def _is_usual(acquisition: Any, candidates: Tensor) -> bool:
         and all(
             is_usual(mll, dict(mll.named_parameters()))
             and not one.training
+            and type(getattr(one, "input_transform", None)) in (type(None), Normalize)
             and getattr(one, "outcome_transform", None) is None
             for one in model.models
             for mll in [ExactMarginalLogLikelihood(one.likelihood, one)]

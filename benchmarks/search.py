@@ -22,8 +22,9 @@ hardware side afterwards.
 
 One file a run in `benchmarks/results/search/`, written after each trial: stop it whenever you like, the same command
 goes on where it was (a run's shares are worked out at its end). A strategy is a pure function of what it was told, so
-that a run that was cut off comes out the same. Seconds a proposal are CPU seconds of one thread; Ax is spared some of
-them (`quicker_ax.py`).
+that a run that was cut off comes out the same on the same machine with the same code. Seconds a proposal are CPU
+seconds of one thread. Ax is spared most of its work (`quicker_ax.py`), but in a part of the kept runs of its way only
+some of it: their seconds are of several kinds, and a few of their choices, asked again, are others.
 """
 
 from __future__ import annotations
@@ -141,10 +142,6 @@ def setting(name: str, mode: str) -> Setting:
 
 def chooser_of(job: Job, found: Setting) -> Strategy:
     """The strategy of a run."""
-    if job.strategy.startswith("qnehvi"):
-        from quicker_ax import quicker
-
-        quicker()
     if job.strategy == "qnehvi-fair":
         from catransformers.search.strategies.qnehvi import QNehvi
 
@@ -157,6 +154,19 @@ def run(job: Job, trials: int) -> str:
     import torch
 
     torch.set_num_threads(1)
+    if not job.strategy.startswith("qnehvi"):
+        return go_on(job, trials)
+    from quicker_ax import quicker, usual
+
+    quicker()
+    try:
+        return go_on(job, trials)
+    finally:
+        usual()
+
+
+def go_on(job: Job, trials: int) -> str:
+    """Do what is missing of one run, with whatever Ax does now."""
     found = setting(job.landscape, job.mode)
     kept = json.loads(job.path.read_text()) if job.path.exists() else {}
     if kept.get("version") != VERSION or not math.isclose(kept["optimum"], found.optimum, rel_tol=1e-9):

@@ -211,8 +211,9 @@ def test_fits_of_other_models_are_left_to_botorch():
     pytest.importorskip("botorch")
     quicker = pytest.importorskip("quicker_fits")
     from botorch.models import SingleTaskGP
-    from gpytorch.kernels import MaternKernel, ScaleKernel
+    from gpytorch.kernels import MaternKernel, RBFKernel, ScaleKernel
     from gpytorch.mlls import ExactMarginalLogLikelihood
+    from gpytorch.priors import LogNormalPrior
 
     inputs, outcomes = torch.rand(5, 2, dtype=torch.float64), torch.rand(5, 1, dtype=torch.float64)
     model = SingleTaskGP(inputs, outcomes, covar_module=ScaleKernel(MaternKernel()), outcome_transform=None)
@@ -220,44 +221,100 @@ def test_fits_of_other_models_are_left_to_botorch():
     assert type(quicker.closure(mll, dict(mll.named_parameters()))) is not quicker.ClosedForm
     known = SingleTaskGP(inputs, outcomes, outcome_transform=None)
     mll = ExactMarginalLogLikelihood(known.likelihood, known)
-    some = {name: one for name, one in mll.named_parameters() if "noise" not in name}
+    parameters = dict(mll.named_parameters())
+    assert type(quicker.closure(mll, parameters)) is quicker.ClosedForm
+    some = {name: one for name, one in parameters.items() if "noise" not in name}
     assert type(quicker.closure(mll, some)) is not quicker.ClosedForm
+    known.mean_module.register_prior("about", LogNormalPrior(0.0, 1.0), "constant")
+    assert type(quicker.closure(mll, parameters)) is not quicker.ClosedForm
+    single = SingleTaskGP(inputs.float(), outcomes.float(), outcome_transform=None)
+    mll = ExactMarginalLogLikelihood(single.likelihood, single)
+    assert type(quicker.closure(mll, dict(mll.named_parameters()))) is not quicker.ClosedForm
+    shared = SingleTaskGP(inputs, outcomes, covar_module=RBFKernel().double(), outcome_transform=None)
+    mll = ExactMarginalLogLikelihood(shared.likelihood, shared)
+    assert type(quicker.closure(mll, dict(mll.named_parameters()))) is not quicker.ClosedForm
+
+
+def acquisition(torch, quicker, **also):
+    """qLogNEHVI over two processes, one noisy and one not; and six candidates."""
+    from botorch.sampling import SobolQMCNormalSampler
+
+    torch.manual_seed(0)
+    inputs, models = processes(torch, [None, 0.0])
+    found = quicker.Acquisition(
+        model=models,
+        ref_point=[-2.0, -2.0],
+        X_baseline=inputs,
+        sampler=SobolQMCNormalSampler(torch.Size([16]), seed=0),
+        prune_baseline=True,
+        **also,
+    )
+    return found, torch.rand(6, 1, 3, dtype=torch.float64) * 5
+
+
+def both(torch, quicker, made, candidates):
+    """Samples row by row and BoTorch's, and whether BoTorch was asked for the first."""
+    asked = []
+    own = quicker.OWN
+    quicker.OWN = lambda *args: asked.append(1) or own(*args)
+    try:
+        with torch.no_grad():
+            found, same = quicker.samples(made, candidates)
+    finally:
+        quicker.OWN = own
+    assert same.shape[0] == candidates.shape[0]
+    with torch.no_grad():
+        expected, _ = own(made, candidates)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-8)
+    return bool(asked)
 
 
 def test_samples_row_by_row_are_those_of_the_joint_posterior():
     torch = pytest.importorskip("torch")
     pytest.importorskip("botorch")
     quicker = pytest.importorskip("quicker_samples")
-    from botorch.sampling import SobolQMCNormalSampler
-
-    torch.manual_seed(0)
-    inputs, models = processes(torch, [None, 0.0])
-    acquisition = quicker.Acquisition(
-        model=models,
-        ref_point=[-2.0, -2.0],
-        X_baseline=inputs,
-        sampler=SobolQMCNormalSampler(torch.Size([16]), seed=0),
-        prune_baseline=True,
-    )
-    candidates = torch.rand(6, 1, 3, dtype=torch.float64) * 5
-    with torch.no_grad():
-        found, same = quicker.samples(acquisition, candidates)  # sets the sampler itself
-        expected, _ = quicker.OWN(acquisition, candidates)
-    assert same is candidates
-    assert found.shape == expected.shape == (16, 6, 1, 2)
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
-    assert "_rows" in acquisition.__dict__
-    kept = quicker.rows_of(acquisition)
-    assert quicker.rows_of(acquisition) is kept
-    acquisition.q_in = -1  # what BoTorch does when pending points come in
-    acquisition.sampler.base_samples = acquisition.sampler.base_samples.clone()
-    assert quicker.rows_of(acquisition) is not kept
-    pairs = torch.rand(6, 2, 3, dtype=torch.float64)
-    with torch.no_grad():
-        found, _ = quicker.samples(acquisition, pairs)  # candidates that come two at a time are BoTorch's
-    assert found.shape == (16, 6, 2, 2)
+    made, candidates = acquisition(torch, quicker)
+    assert not both(torch, quicker, made, candidates)  # it sets the sampler itself
+    kept = quicker.rows_of(made)
+    assert quicker.rows_of(made) is kept
+    made.sampler.base_samples = made.sampler.base_samples + 1.0
+    assert quicker.rows_of(made) is not kept
+    assert not both(torch, quicker, made, candidates)
+    assert both(torch, quicker, made, candidates.expand(6, 2, 3) + torch.tensor([[0.0], [1.0]]))  # pairs are BoTorch's
     sloped = candidates.clone().requires_grad_()
-    assert quicker.samples(acquisition, sloped)[0].requires_grad
+    assert quicker.samples(made, sloped)[0].requires_grad
+
+
+def test_samples_with_pending_points():
+    """Those that BoTorch has taken among the points found so far change nothing; the others are left to it."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_samples")
+    pending = torch.rand(2, 3, dtype=torch.float64) * 5
+    made, candidates = acquisition(torch, quicker)
+    before = len(made.X_baseline)
+    made.set_X_pending(pending)
+    assert len(made.X_baseline) == before + 2
+    assert not both(torch, quicker, made, candidates)
+    made, candidates = acquisition(torch, quicker, max_iep=3)
+    made.set_X_pending(pending)
+    assert len(made.X_baseline) == before
+    assert both(torch, quicker, made, candidates)
+
+
+def test_samples_that_cannot_be_drawn_row_by_row_are_left_to_botorch(monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("botorch")
+    quicker = pytest.importorskip("quicker_samples")
+    made, candidates = acquisition(torch, quicker)
+    rows = quicker.Rows.samples
+
+    def fails(*_):
+        raise quicker.NotPSDError
+
+    for broken in (fails, lambda *args: rows(*args) * torch.nan):
+        monkeypatch.setattr(quicker.Rows, "samples", broken)
+        assert both(torch, quicker, made, candidates)
 
 
 def test_replayed_trials_bring_the_same_data():
