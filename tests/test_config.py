@@ -86,6 +86,17 @@ def test_every_mistake_is_told_at_once():
     assert len(problems) == 9
 
 
+def test_a_key_in_the_wrong_table_is_told_the_right_one():
+    _, problems = parse('name = "x"\nmin_accuracy = 0.5\n[accuracy]\nmin_accuracy = 0.5\ntrials = 3\nstep = 1', "s")
+    hints = {problem.where: problem.hint for problem in problems}
+    assert hints == {
+        "s: min_accuracy": "it belongs to [objectives]",
+        "s: accuracy.min_accuracy": "it belongs to [objectives]",
+        "s: accuracy.trials": "it belongs to [search]",
+        "s: accuracy.step": "did you mean 'steps'?",
+    }
+
+
 def test_what_is_right_beside_a_mistake_is_kept_for_further_checks():
     config, problems = parse('name = "x"\n[hardware]\nspace = "mirco"\nmax_tops = 0', "s")
     assert len(problems) == 1

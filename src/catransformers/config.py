@@ -383,7 +383,7 @@ def _problem(where: str, item: dict[str, Any]) -> Problem:
     given = item.get("input")
     if kind == "extra_forbidden":
         known = _known_keys(location[:-1])
-        return Problem(place, "unknown key", ", ".join(known), nearest(location[-1], known))
+        return Problem(place, "unknown key", ", ".join(known), _home(location[-1]) or nearest(location[-1], known))
     if kind == "missing":
         return Problem(place, "missing")
     bounds = {
@@ -428,6 +428,12 @@ def _model_at(location: list[str]) -> type[BaseModel] | None:
 def _known_keys(location: list[str]) -> list[str]:
     model = _model_at(location)
     return list(model.model_fields) if model else []
+
+
+def _home(key: str) -> str:
+    """A hint that names the tables in which a key would be right, or an empty string."""
+    tables = [f"[{name}]" for name in StudyConfig.model_fields if key in _known_keys([name])]
+    return f"it belongs to {' or '.join(tables)}" if tables else ""
 
 
 def _literal_options(location: list[str]) -> tuple[Any, ...]:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+SHOWN = 12  # names of a long list that a message tells
+
 
 class CatransformersWarning(UserWarning):
     """A result stands, but the reader should know something about it."""
@@ -63,12 +65,13 @@ class InfeasibleError(CatransformersError):
         bound: float,
         unit: str,
         levers: Sequence[str] = (),
+        reached: str = "the best possible",
     ) -> None:
-        self.statement, self.demand, self.bound, self.unit = statement, demand, bound, unit
+        self.statement, self.demand, self.bound, self.unit, self.reached = statement, demand, bound, unit, reached
         self.gap = demand - bound
         self.levers = tuple(levers)
         #: What cannot be kept and by how much, without what would help.
-        self.shortfall = f"{statement}: the best possible is {demand:.6g} {unit}, the limit is {bound:.6g} {unit}"
+        self.shortfall = f"{statement}: {reached} is {demand:.6g} {unit}, the limit is {bound:.6g} {unit}"
         text = self.shortfall
         if self.levers:
             text += "; what would help: " + "; ".join(self.levers)
@@ -92,5 +95,6 @@ def nearest(name: str, options: Iterable[str]) -> str:
 def unknown_name(where: str, kind: str, name: str, options: Iterable[str]) -> Problem:
     """The problem of a name that is not registered: lists what is, offers the nearest."""
     options = sorted(options)
-    shown = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
+    few = options if len(options) <= SHOWN + 3 else options[:SHOWN]  # to leave one or two out saves nothing
+    shown = ", ".join(few) + (f", … ({len(options)} in all)" if len(few) < len(options) else "")
     return Problem(where, f"unknown {kind} {name!r}", allowed=shown, hint=nearest(name, options))

@@ -71,7 +71,7 @@ def test_a_single_limit_and_none_at_all(run, study, results):
     assert plain["notes"] == []
     assert plain["finished"] is True
     both = run("analyse", "fronts", study, "--max-latency-ms", "none", "--max-parameters", "1e9", "--json").data
-    assert both["fronts"][0]["label"] == "no limit on latency, ≤ 1,000,000,000 parameters"
+    assert both["fronts"][0]["label"] == "no limit on latency (due every 33.33 ms), ≤ 1,000,000,000 parameters"
     assert any("looser limit" in note for note in both["notes"])
     assert any("An inference is due every 33.33 ms" in note for note in both["notes"])
     assert both["fronts"][0]["limits"] == {"max_latency_ms": pytest.approx(1e3 / 30), "max_parameters": 10**9}
@@ -222,7 +222,7 @@ def test_mistakes_in_what_fronts_are_asked(run, study, tmp_path):
     assert said.code == 2
     for words in (
         "joined by commas: --max-tops 20,4,1", "--max-tops: '0' is no limit", "--max-power-w: 'inf' is no limit",
-        "have several values each", "did you mean 'carbon'?", "not one quantity, or two different ones",
+        "have several values each", "did you mean 'carbon'?", "a quantity twice; allowed: one quantity or two",
         ".svg or .png",
     ):  # fmt: skip
         assert words in said.err, words
@@ -240,6 +240,7 @@ def test_mistakes_in_what_fronts_are_asked(run, study, tmp_path):
         (("iso-accuracy", "--accuracy", "100", "--tolerance", "0"), "where the trained models are"),
         (("iso-accuracy", "--max-tops", "1,2"), "`catransformers analyse fronts` takes several"),
         (("shares", "--minimise", "speed"), "unknown quantity 'speed'"),
+        (("shares", "--minimise", "carbon,latency,area"), "3 quantities; allowed: one quantity or two"),
         (("pruned", "--bands", "0"), "--bands"),
         (("front",), "did you mean 'fronts'?"),
     ],
@@ -258,8 +259,23 @@ def test_nothing_feasible_says_what_would_help(run, study, verb):
     said = run("analyse", verb, study, "--max-latency-ms", "0.00001", *wide)
     assert said.code == 3
     assert "limit on latency" in said.err
-    assert re.search(r"raise \S*max_latency_ms to \d", said.err)
+    assert re.search(r"raise --max-latency-ms to \d", said.err)
+    assert "objectives.max" not in said.err and ".--" not in said.err
     assert not said.out
+
+
+def test_limits_that_an_inference_a_period_makes_idle_say_so(run, study):
+    said = run("analyse", "fronts", study, "--scenario", "always-on", "--max-latency-ms", "10,50,none")
+    assert said.code == 0
+    assert "≤ 10 ms " in said.out and "≤ 10 ms (due" not in said.out
+    assert "≤ 50 ms (due every 33.33 ms)" in said.out and "no limit on latency (due every 33.33 ms)" in said.out
+
+
+def test_status_of_a_file_says_what_it_wants(run, tmp_path):
+    (tmp_path / "my.toml").touch()
+    said = run("status", tmp_path / "my.toml")
+    assert said.code == 2
+    assert "is a file; allowed: a folder that `search` made" in said.err and "runs/" in said.err
 
 
 def test_a_picture_that_cannot_be_written_is_a_message(run, study, tmp_path):
@@ -280,7 +296,7 @@ def test_an_accuracy_that_no_trained_model_reaches(run, study):
     assert "lower objectives.min_accuracy to 0." in said.err.replace("\n", " ")
     reported = run("report", study)
     assert reported.code == 3 and "no trained model reaches the accuracy of 99.9999 %" in reported.err
-    assert "No model found so far reaches the accuracy of 99.9999 %" in run("status", study).out.replace("\n", " ")
+    assert "No model found reaches the accuracy of 99.9999 %" in run("status", study).out.replace("\n", " ")
 
 
 def test_no_torch_and_no_plotting_without_a_picture(study):

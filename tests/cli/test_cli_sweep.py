@@ -140,7 +140,7 @@ def test_nothing_feasible_says_what_would_help(capsys: pytest.CaptureFixture[str
     assert code == 3
     assert not out
     assert "the limit on carbon" in err
-    assert "raise max_carbon_kg to " in err
+    assert "raise --max-carbon-kg to " in err
     assert not (tmp_path / "none").exists()
 
 

@@ -15,6 +15,7 @@ import pytest
 from catransformers.config import ImportanceSection, parse, read
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution import adoption, events
+from catransformers.execution.events import StudyChecked
 from catransformers.execution.local import Ended
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, read_result
@@ -113,8 +114,8 @@ def test_trials_of_another_study_come_first_and_are_not_run(old, warm, fake, tmp
 
     monkeypatch.setattr(ExactHardware, "ask", spy)
     results = run_study(warm(), tmp_path / "new", executor=fake, listen=heard.append)
-    assert heard[0] == events.TrialsAdopted(8, {})
-    assert (heard[1].trials, heard[1].finished) == (11, 8)
+    assert heard[1] == events.TrialsAdopted(8, {})
+    assert (heard[2].trials, heard[2].finished) == (11, 8)
     assert [t.number for t in results.trials] == list(range(11))
     for mine, theirs in zip(results.trials, old.trials, strict=False):
         assert (mine.dimensions, mine.accuracy, mine.accuracy_se, mine.metrics) == (
@@ -206,9 +207,10 @@ def test_every_key_that_a_trial_depends_on_must_be_equal(old, warm, fake, tmp_pa
 
 def test_folders_that_hold_no_such_study_are_told_all_at_once(old, warm, fake, tmp_path):
     (tmp_path / "empty").mkdir()
-    new = tmp_path / "new"
+    new, heard = tmp_path / "new", []
     with pytest.raises(InputError) as caught:
-        run_study(warm(search__warm_start=(str(tmp_path / "empty"), str(new))), new, executor=fake)
+        run_study(warm(search__warm_start=(str(tmp_path / "empty"), str(new))), new, executor=fake, listen=heard.append)
+    assert not any(isinstance(event, StudyChecked) for event in heard)  # found before anything is costed
     assert [p.where for p in caught.value.problems] == ["search.warm_start"] * 2
     assert "no study with trials" in str(caught.value) and "that trains models" in str(caught.value)
     assert "the folder of this study itself" in str(caught.value)
@@ -235,7 +237,7 @@ def test_what_cannot_be_adopted_is_left_out_and_counted(old, warm, fake, tmp_pat
     left_out = {"failed": 1, "outside the model space": outside_all}
     missing = sum(t.dimensions["text.layers"] == 6 for t in old.trials[:2])
     left_out |= {"without an intact model file": missing} if missing else {}
-    assert heard[0] == events.TrialsAdopted(5 - outside, left_out)
+    assert heard[1] == events.TrialsAdopted(5 - outside, left_out)
 
 
 def test_models_without_an_accelerator_are_left_out(old, warm, fake, tmp_path):
@@ -244,7 +246,7 @@ def test_models_without_an_accelerator_are_left_out(old, warm, fake, tmp_path):
     heard = []
     results = run_study(limited, tmp_path / "new", executor=fake, listen=heard.append)
     adopted = [t for t in results.trials if t.proposal.adopted]
-    assert heard[0] == events.TrialsAdopted(
+    assert heard[1] == events.TrialsAdopted(
         len(adopted), {"of a model that no accelerator keeps the limits with": 8 - len(adopted)}
     )
     assert {t.parameters <= fits for t in adopted} == {True}
@@ -262,7 +264,7 @@ def test_several_studies_give_each_model_once(study, old, warm, fake, tmp_path):
     heard = []
     config = warm(search__warm_start=(str(old.directory.root), str(second)))
     results = run_study(config, tmp_path / "new", executor=fake, listen=heard.append)
-    assert heard[0] == events.TrialsAdopted(10, {"of a model that is adopted already": 8})
+    assert heard[1] == events.TrialsAdopted(10, {"of a model that is adopted already": 8})
     assert [t.accuracy for t in results.trials[:10]] == [t.accuracy for t in longer.trials]
     assert [t.proposal.origin for t in results.trials[7:9]] == [
         "adopted from old, trial 7",
@@ -309,7 +311,7 @@ def test_killed_in_the_middle_it_adopts_the_rest(old, warm, fake, tmp_path):
         )
     heard = []
     again = run_study(config, new, executor=fake, listen=heard.append)
-    assert heard[0] == events.TrialsAdopted(3, {})
+    assert heard[1] == events.TrialsAdopted(3, {})
     assert told(again) == told(whole)
     assert not list(new.glob("trials/*/.*"))
 

@@ -95,7 +95,7 @@ def test_the_headline_in_words(summary: StudySummary) -> None:
 def test_a_headline_that_must_settle_for_more_loss_says_so(summary: StudySummary) -> None:
     text = breakable(narrative.headline(with_best(summary, 0.1, Score(0.4, 0.01), validation=0.41)))
     assert text.startswith(
-        "No design found so far with less carbon than the base loses at most 3.0 points on validation data. The nearest"
+        "No design found with less carbon than the base loses at most 3.0 points on validation data. The nearest"
     )
     assert "40.0 ± 1.0 points" in text
 

@@ -39,7 +39,7 @@ def analyse() -> None:
     """
 
 
-@analyse.command()
+@analyse.command(short_help="The front under several values of one limit.")
 @study_argument
 @click.argument("rest", nargs=-1, metavar="")
 @limit_options("V[,V…]")
@@ -104,7 +104,7 @@ def fronts(
         _say([f"Picture: {figure}"])
 
 
-@analyse.command("iso-accuracy")
+@analyse.command("iso-accuracy", short_help="The best design for each mode at one accuracy.")
 @study_argument
 @click.option("--accuracy", type=float, metavar="PERCENT", help="The middle of the band.  [default: the base model's]")
 @click.option("--tolerance", type=float, default=1.0, show_default=True, metavar="POINTS", help="Half its width.")
@@ -172,7 +172,7 @@ def iso_accuracy(
     _say(texts.iso_words(found))
 
 
-@analyse.command()
+@analyse.command(short_help="Embodied and operational carbon along the front.")
 @study_argument
 @limit_options("V")
 @minimise_option
@@ -215,7 +215,7 @@ def shares(
     _say([texts.shares_words(found)])
 
 
-@analyse.command()
+@analyse.command(short_help="Which dimensions the front prunes first.")
 @study_argument
 @click.option("--bands", type=click.IntRange(1, 10), default=3, show_default=True, help="Ranges of accuracy.")
 @limit_options("V")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from catransformers.cli.inputs import Collector
+from catransformers.cli.inputs import Collector, levers_are_options
 from catransformers.errors import InputError, Problem, unknown_name
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def limit_options(metavar: str) -> Callable[[Callable[..., Any]], Callable[..., 
     """`--max-latency-ms`, `--max-tops`, …: each in the place of the study's own limit; `none` waives it."""
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        command = levers_are_options(command)
         for quantity, text in reversed(_LIMITS.items()):
             name = "--" + _KEYS[quantity].replace("_", "-")
             command = click.option(name, _KEYS[quantity], metavar=metavar, help=text)(command)
@@ -124,7 +125,7 @@ def read_question(
         collect.problems.append(Problem("--minimise", what, "one or two of them"))
     collect.finish()
     assert results is not None and values is not None  # noqa: S101 - finish() has raised otherwise
-    limits, labels = _limits(results.costs.limits, values)
+    limits, labels = _limits(results.costs.limits, values, results.costs.scenario.period_s)
     return Question(
         results=results,
         limits=limits,
@@ -140,7 +141,8 @@ def _quantities(text: str) -> tuple[Objective, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
     if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
-        problems.append(Problem(f"--minimise {text}", "not one quantity, or two different ones", "e.g. carbon,latency"))
+        what = "a quantity twice" if len(set(names)) != len(names) else f"{len(names)} quantities"
+        problems.append(Problem(f"--minimise {text}", what, "one quantity or two, e.g. carbon,latency"))
     if problems:
         raise InputError(problems)
     return tuple(names)  # type: ignore[arg-type] # each of them is one of OBJECTIVES
@@ -190,7 +192,9 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) and value > 0 else math.nan
 
 
-def _limits(own: Limits, values: Mapping[str, Sequence[float | None]]) -> tuple[tuple[Limits, ...], tuple[str, ...]]:
+def _limits(
+    own: Limits, values: Mapping[str, Sequence[float | None]], period_s: float
+) -> tuple[tuple[Limits, ...], tuple[str, ...]]:
     """The study's limits with the given ones in their place, and what each set is called."""
     from catransformers.reports.analysis import limit_text  # noqa: PLC0415
 
@@ -199,7 +203,10 @@ def _limits(own: Limits, values: Mapping[str, Sequence[float | None]]) -> tuple[
         return replace(own, **{quantity: number})
 
     def called(quantity: str, value: float | None) -> str:
-        return f"≤ {limit_text(quantity, value)}" if value is not None else f"no limit on {quantity}"
+        due = ""
+        if quantity == "latency" and period_s < (math.inf if value is None else value):
+            due = f" (due every {limit_text(quantity, period_s)})"
+        return f"≤ {limit_text(quantity, value)}{due}" if value is not None else f"no limit on {quantity}{due}"
 
     for quantity, given in values.items():
         if len(given) == 1:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InfeasibleError, InputError, Problem
 
 if TYPE_CHECKING:
     from catransformers.workloads.spec import ModelSpec
@@ -94,6 +96,29 @@ def precision_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"Bits of each {what} value, 2 to 32.",
         )(command)
     return command
+
+
+def levers_are_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Have a command name a limit that is to be raised as its own option, not as a study file or the library does."""
+
+    def option(found: re.Match[str]) -> str:
+        return "--" + found[1].replace("_", "-")
+
+    @wraps(command)
+    def named(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except InfeasibleError as error:
+            raise InfeasibleError(
+                error.statement,
+                demand=error.demand,
+                bound=error.bound,
+                unit=error.unit,
+                levers=[re.sub(r"(?<![\w.])(?:objectives\.)?(max_\w+)", option, lever) for lever in error.levers],
+                reached=error.reached,
+            ) from error
+
+    return named
 
 
 def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:

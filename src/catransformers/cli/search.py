@@ -130,7 +130,7 @@ class _Watcher:
         self._began = self._told = time.monotonic()
 
     def __enter__(self) -> _Watcher:
-        self._say("Checking the study and costing its models on every accelerator (up to a minute the first time) …")
+        self._say("Checking the study …")
         self._bar.start()
         return self
 
@@ -151,6 +151,8 @@ class _Watcher:
         match event:
             case events.DataChecked():
                 self._checked(event.done, event.samples)
+            case events.StudyChecked():
+                self._say("Costing its models on every accelerator (up to a minute the first time) …")
             case events.TrialsAdopted():
                 self._say(_adopted(event))
             case events.StudyOpened():

@@ -10,6 +10,7 @@ import click
 
 from catransformers.cli.inputs import (
     Collector,
+    levers_are_options,
     model_options,
     precision_options,
     read_model,
@@ -78,6 +79,7 @@ _HEADINGS = {
 )
 @click.option("--all", "everything", is_flag=True, help="Show the whole front, not its first 20 by carbon.")
 @json_option
+@levers_are_options
 def sweep(
     model: str,
     settings: tuple[str, ...],

@@ -56,6 +56,19 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """The studies that a study warm-starts from, all of them checked.
+
+    Args:
+        found: the other studies.
+        committed: whether an earlier run has committed what is adopted, and left only the files to take over.
+    """
+
+    found: tuple[Source, ...]
+    committed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Adoption:
     """What is to be taken over.
 
@@ -70,21 +83,20 @@ class Adoption:
     left_out: Mapping[str, int]
 
 
-def plan_adoption(
-    config: StudyConfig, costs: Costs, origin: Mapping[str, str], directory: StudyDirectory, where: str = ""
-) -> Adoption | None:
-    """What a study adopts, or has still to adopt; None for nothing. Writes nothing.
+def sources_of(
+    config: StudyConfig, origin: Mapping[str, str], directory: StudyDirectory, where: str = ""
+) -> Sources | None:
+    """What a study adopts trials from, or has still to; None for nothing. Quick: no model is costed.
 
     Args:
         config: the study.
-        costs: of its models.
         origin: what its trials are made from.
         directory: its folder, which may not be there yet.
         where: what to call the study file in messages.
 
     Raises:
-        InputError: if a source is no study, its trials depend on something else than this study's would (every key is
-            named), or it has none that can be adopted.
+        InputError: if a source is no study, or its trials depend on something else than this study's would (every key
+            is named).
         IntegrityError: if a source is damaged.
     """
     begun = directory.config.is_file() and directory.database.is_file()
@@ -106,13 +118,27 @@ def plan_adoption(
     if problems:
         named = [replace(p, where=f"{where}: {p.where}") for p in problems] if where else problems
         raise InputError(list(dict.fromkeys(named)))
-    if begun:
-        return Adoption(tuple(sources), (), {})
-    chosen, left_out = _chosen(costs, sources)
+    return Sources(tuple(sources), begun)
+
+
+def plan_adoption(costs: Costs, sources: Sources, where: str = "") -> Adoption:
+    """What a study adopts from its sources. Writes nothing.
+
+    Args:
+        costs: of its models.
+        sources: the studies that it warm-starts from.
+        where: what to call the study file in messages.
+
+    Raises:
+        InputError: if they have no trial that can be adopted.
+    """
+    if sources.committed:
+        return Adoption(sources.found, (), {})
+    chosen, left_out = _chosen(costs, sources.found)
     if not chosen:
         what = f"there is nothing to adopt: {_counted(left_out)}"
         raise InputError(Problem(f"{where}: {KEY}" if where else KEY, what, hint="leave it out, or widen the study"))
-    return Adoption(tuple(sources), tuple(chosen), left_out)
+    return Adoption(sources.found, tuple(chosen), left_out)
 
 
 def _source(config: StudyConfig, origin: Mapping[str, str], directory: StudyDirectory, own: StudyDirectory) -> Source:

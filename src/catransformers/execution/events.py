@@ -19,6 +19,11 @@ class DataChecked:
 
 
 @dataclass(frozen=True, slots=True)
+class StudyChecked:
+    """The study's inputs can be used; its models are costed now, the first time for up to a minute."""
+
+
+@dataclass(frozen=True, slots=True)
 class TrialsAdopted:
     """Trials of other studies were taken over: how many now, and how many were left out, by reason."""
 
@@ -101,6 +106,7 @@ class TestFinished:
 
 Event = (
     DataChecked
+    | StudyChecked
     | TrialsAdopted
     | StudyOpened
     | MeterChosen

@@ -17,12 +17,13 @@ from pathlib import Path
 
 from catransformers.config import StudyConfig
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
-from catransformers.execution.adoption import adopt, plan_adoption
+from catransformers.execution.adoption import adopt, plan_adoption, sources_of
 from catransformers.execution.assemble import assemble, check, check_machine
 from catransformers.execution.events import (
     BaseMeasured,
     DataChecked,
     Listener,
+    StudyChecked,
     StudyOpened,
     TrialFinished,
     TrialStarted,
@@ -98,10 +99,12 @@ def _run(
     problems = check_machine(config) if known else check(config, where, lambda *n: listen(DataChecked(*n)))
     if problems:
         raise InputError(problems)
-    costs = assemble(config)
     origin = origin_of(config)
+    sources = sources_of(config, origin, directory, where)
+    listen(StudyChecked())
+    costs = assemble(config)
     chooser = strategy(config.search.strategy, costs.problem(), config.search.seed, costs)
-    adoption = plan_adoption(config, costs, origin, directory, where)
+    adoption = None if sources is None else plan_adoption(costs, sources, where)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -83,6 +83,9 @@ def load_study(root: Path) -> StudyResults:
         IntegrityError: if its store cannot be read.
     """
     directory = StudyDirectory(root)
+    if root.is_file():
+        hint = "`catransformers search` runs a study file and names the study's folder, by default runs/ and its name"
+        raise InputError(Problem(str(root), "is a file", "a folder that `search` made", hint))
     nothing = Problem(str(root), "there is no study in this folder", "a folder that `search` made")
     if not directory.config.is_file():
         raise InputError(nothing)

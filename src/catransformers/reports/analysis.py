@@ -299,4 +299,5 @@ def infeasible(missed: Shortfall) -> InfeasibleError:
             f"raise {key_of(missed.quantity)} to {round_up(missed.demand * factor):g} or more",
             "a study with smaller models (model.space) or other accelerators (hardware.space)",
         ],
+        reached="the nearest one's",
     )

@@ -79,13 +79,14 @@ def headline(summary: StudySummary) -> str:
     """The main result in one sentence."""
     base, best = summary.base, summary.best
     quantity = summary.objective
+    so_far = "" if summary.searched else " so far"
     if best is None:
         if not any(trial.accuracy for trial in summary.trials):
             return "No trial has been completed yet."
         if not summary.front and (missed := below_floor(summary)):
-            return f"No model found so far {missed}."
+            return f"No model found{so_far} {missed}."
         return (
-            f"No design found so far has less {quantity} than the unpruned base on its own best accelerator "
+            f"No design found{so_far} has less {quantity} than the unpruned base on its own best accelerator "
             f"({amount(quantity, base.cost.objective)})."
         )
     less = saving(best.cost.objective, base.cost.objective)
@@ -94,7 +95,7 @@ def headline(summary: StudySummary) -> str:
     most = tolerated_loss(base)
     if lost is not None and lost.value > most:
         allowed = f"{points(most, None)} points on validation data"
-        nearest = f"No design found so far with less {quantity} than the base loses at most {allowed}. The nearest: "
+        nearest = f"No design found{so_far} with less {quantity} than the base loses at most {allowed}. The nearest: "
     sentence = (
         f"{nearest}{'d' if nearest else 'D'}esign {best.name} {saving_words(quantity, less)} "
         "than the unpruned base on its own best accelerator "
@@ -131,6 +132,7 @@ def too_inaccurate(floor: float, best: float) -> InfeasibleError:
         bound=100 * floor,
         unit="%",
         levers=[lower, "more trials (search.trials)"],
+        reached="the best trained model's",
     )
 
 
