@@ -1,4 +1,4 @@
-"""Ax with less work for the same proposals: the benchmark's runs of the paper's way take a third of the time or less.
+"""Ax with less work for the same proposals: the benchmark's runs of the paper's way take a sixth of the time or less.
 
 Four parts, which stand in for parts of Ax and BoTorch while a run of that way goes on, and at no other time. Trials are
 replayed without the tables that Ax makes to check and log them (here; the benchmark's own data are whole, and no

@@ -53,7 +53,16 @@ class InputError(CatransformersError):
 
 
 class InfeasibleError(CatransformersError):
-    """Nothing satisfies the limits: which limit, by how much, and which inputs (levers) would relax it."""
+    """Nothing satisfies the limits: which limit, by how much, and which inputs (levers) would relax it.
+
+    Args:
+        statement: what cannot be kept.
+        demand: the least that would do, or the most that was reached.
+        bound: the limit.
+        unit: of both.
+        levers: what the user can do.
+        reached: what `demand` is, for the sentence "... is {demand}".
+    """
 
     exit_code: ClassVar[int] = 3
 

@@ -166,17 +166,23 @@ def processes(torch, noises):
     return inputs, ModelListGP(*models)
 
 
-@pytest.mark.parametrize("noise", [None, 0.0, 0.01])
-def test_fits_in_closed_form_have_the_loss_and_the_gradient_of_botorch(noise):
+def likelihood(noise):
+    """The module of closed forms, and the marginal likelihood of one of these processes, about to be fitted."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("botorch")
-    quicker = pytest.importorskip("quicker_fits")
-    from botorch.optim.closures.core import NdarrayOptimizationClosure
     from gpytorch.mlls import ExactMarginalLogLikelihood
 
     torch.manual_seed(0)
     _, models = processes(torch, [noise])
-    mll = ExactMarginalLogLikelihood(models.models[0].likelihood, models.models[0]).train()
+    mll = ExactMarginalLogLikelihood(models.models[0].likelihood, models.models[0])
+    return pytest.importorskip("quicker_fits"), mll.train()
+
+
+@pytest.mark.parametrize("noise", [None, 0.0, 0.01])
+def test_fits_in_closed_form_have_the_loss_and_the_gradient_of_botorch(noise):
+    quicker, mll = likelihood(noise)
+    from botorch.optim.closures.core import NdarrayOptimizationClosure
+
     parameters = dict(mll.named_parameters())
     assert len(parameters) == (3 if noise is None else 2)
     found = quicker.closure(mll, parameters)
@@ -190,14 +196,7 @@ def test_fits_in_closed_form_have_the_loss_and_the_gradient_of_botorch(noise):
 
 
 def test_a_matrix_that_cannot_be_factorised_is_left_to_botorch(monkeypatch):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("botorch")
-    quicker = pytest.importorskip("quicker_fits")
-    from gpytorch.mlls import ExactMarginalLogLikelihood
-
-    torch.manual_seed(0)
-    _, models = processes(torch, [None])
-    mll = ExactMarginalLogLikelihood(models.models[0].likelihood, models.models[0]).train()
+    quicker, mll = likelihood(None)
     found = quicker.closure(mll, dict(mll.named_parameters()))
     value, gradient = found(found.state)
     monkeypatch.setattr(quicker, "dpotrf", lambda matrix, **_: (matrix, 3))
