@@ -86,6 +86,12 @@ class InfeasibleError(CatransformersError):
             text += "; what would help: " + "; ".join(self.levers)
         super().__init__(text)
 
+    def with_levers(self, levers: Sequence[str]) -> InfeasibleError:
+        """The same, with other things that the user can do."""
+        return InfeasibleError(
+            self.statement, demand=self.demand, bound=self.bound, unit=self.unit, levers=levers, reached=self.reached
+        )
+
 
 class IntegrityError(CatransformersError):
     """A stored file is not what was written: damaged, truncated or replaced."""

@@ -109,13 +109,8 @@ def levers_are_options(command: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return command(*args, **kwargs)
         except InfeasibleError as error:
-            raise InfeasibleError(
-                error.statement,
-                demand=error.demand,
-                bound=error.bound,
-                unit=error.unit,
-                levers=[re.sub(r"(?<![\w.])(?:objectives\.)?(max_\w+)", option, lever) for lever in error.levers],
-                reached=error.reached,
+            raise error.with_levers(
+                [re.sub(r"(?<![\w.])(?:objectives\.)?(max_\w+)", option, lever) for lever in error.levers]
             ) from error
 
     return named
