@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 import tomli_w
 
-from catransformers import design
 from catransformers.carbon.footprint import footprint_range
 from catransformers.carbon.scenario import SCENARIO_NAMES, named_scenario
 from catransformers.carbon.uncertainty import draw_factors, front_probability, sample_totals, tornado
+from catransformers.designs import estimate as design
 from catransformers.errors import InputError
 from catransformers.facts import facts
 

@@ -69,8 +69,8 @@ def costing(space_name: str, cache: str) -> None:
     from catransformers.carbon.scenario import named_scenario
     from catransformers.hardware.spaces import space
     from catransformers.hardware.technology import technology
+    from catransformers.search.costs.enumerated import space_cost
     from catransformers.search.space import model_space
-    from catransformers.search.space_cost import space_cost
     from catransformers.workloads.zoo import named_spec
 
     models = model_space(named_spec("embedded" if space_name == "micro" else "ViT-B-16"))

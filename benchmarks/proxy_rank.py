@@ -50,12 +50,12 @@ def run(index: int, steps: int, seed: int) -> dict:
     import torch
 
     torch.set_num_threads(1)
-    from catransformers.accuracy.distillation import KeptTeacher, make_targets
-    from catransformers.accuracy.proxy import ProxySettings, fine_tune
     from catransformers.accuracy.tasks.scenes import ScenesTask
-    from catransformers.models.importance import importance
-    from catransformers.models.prune import prune
-    from catransformers.models.storage import embedded_model
+    from catransformers.accuracy.training.distillation import KeptTeacher, make_targets
+    from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
+    from catransformers.models.loading.storage import embedded_model
+    from catransformers.models.pruning.importance import importance
+    from catransformers.models.pruning.prune import prune
     from catransformers.search.space import model_space
 
     model, task = embedded_model(), ScenesTask()

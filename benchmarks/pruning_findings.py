@@ -51,13 +51,13 @@ def run(keep: dict[str, float], method: str, steps: int, seed: int) -> dict[str,
     import torch
 
     torch.set_num_threads(1)
-    from catransformers.accuracy.distillation import LiveTeacher
-    from catransformers.accuracy.proxy import ProxySettings, fine_tune
-    from catransformers.accuracy.score import paired_difference
+    from catransformers.accuracy.metrics.score import paired_difference
     from catransformers.accuracy.tasks.scenes import ScenesTask
-    from catransformers.models.importance import Methods, importance
-    from catransformers.models.prune import prune
-    from catransformers.models.storage import embedded_model
+    from catransformers.accuracy.training.distillation import LiveTeacher
+    from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
+    from catransformers.models.loading.storage import embedded_model
+    from catransformers.models.pruning.importance import Methods, importance
+    from catransformers.models.pruning.prune import prune
 
     base, task = embedded_model(), ScenesTask()
     methods = Methods(heads=method, ffn=method, embed=method)

@@ -50,9 +50,9 @@ from landscapes import LANDSCAPES, Landscape, TooFewMeasuredError
 from catransformers.carbon.scenario import named_scenario
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
+from catransformers.search.costs.enumerated import SpaceCost, space_cost
 from catransformers.search.judge import Tried, best_possible, curve, curve_as_run
 from catransformers.search.problem import Limits, Objective, Objectives, Observation, SearchProblem
-from catransformers.search.space_cost import SpaceCost, space_cost
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy
 
 RESULTS = Path(__file__).parent / "results" / "search"

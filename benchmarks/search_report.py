@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from catransformers.reports.canvas import PALETTE, RULE, drawn_side_by_side
+from catransformers.reports.figures.canvas import PALETTE, RULE, drawn_side_by_side
 from catransformers.search.space import FloatArray
 
 MARKS = (10, 25, 50, 100)  # trials at which the share is printed

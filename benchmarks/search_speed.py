@@ -32,10 +32,10 @@ from scipy.special import expit
 from catransformers.carbon.scenario import named_scenario
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
-from catransformers.search.large_space import enumerable, large_space_cost
+from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.costs.large_space import enumerable, large_space_cost
 from catransformers.search.problem import Limits, Objective, Objectives, Observation
 from catransformers.search.space import ModelSpace, model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
 from catransformers.workloads.zoo import named_spec
 

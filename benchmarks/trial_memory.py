@@ -23,11 +23,11 @@ import json, sys, time
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-import catransformers.models.clip
-from catransformers.models.importance_store import from_tensors
-from catransformers.models.loading import load_base
-from catransformers.models.prune import prune
-from catransformers.models.tensor_cache import load_keyed
+import catransformers.models.families.clip
+from catransformers.models.pruning.importance_store import from_tensors
+from catransformers.models.loading.base import load_base
+from catransformers.models.pruning.prune import prune
+from catransformers.models.loading.tensor_cache import load_keyed
 
 def status():
     found = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
@@ -59,11 +59,11 @@ def main() -> None:
     import torch
     from safetensors.torch import save_file
 
-    from catransformers.models.importance import Importance, StackImportance
-    from catransformers.models.importance_store import to_tensors
-    from catransformers.models.magnitude import random_scores
-    from catransformers.models.nets import make_net
-    from catransformers.models.tensor_cache import save_keyed
+    from catransformers.models.families.nets import make_net
+    from catransformers.models.loading.tensor_cache import save_keyed
+    from catransformers.models.pruning.importance import Importance, StackImportance
+    from catransformers.models.pruning.importance_store import to_tensors
+    from catransformers.models.pruning.magnitude import random_scores
     from catransformers.workloads.zoo import named_spec
 
     torch.manual_seed(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from catransformers.cli import main
-from catransformers.config import StudyConfig, parse, read
+from catransformers.config.study import StudyConfig, parse, read
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])

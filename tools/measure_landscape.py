@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catransformers.accuracy.distillation import KeptTeacher, make_targets
-from catransformers.accuracy.proxy import ProxySettings, fine_tune
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance, importance
-from catransformers.models.prune import prune
-from catransformers.models.storage import embedded_model
+from catransformers.accuracy.training.distillation import KeptTeacher, make_targets
+from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import embedded_model
+from catransformers.models.pruning.importance import Importance, importance
+from catransformers.models.pruning.prune import prune
 from catransformers.search.space import model_space
 from catransformers.workloads.zoo import embedded_spec
 

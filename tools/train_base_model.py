@@ -36,9 +36,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catransformers.accuracy.losses import contrastive_loss
-from catransformers.accuracy.retrieval import recall_at_1
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.retrieval import recall_at_1
+from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.accuracy.tasks.scenes_images import IMAGE_SIZE, render
 from catransformers.accuracy.tasks.scenes_text import (
@@ -50,8 +49,9 @@ from catransformers.accuracy.tasks.scenes_text import (
     random_groups,
     tokenize_scenes,
 )
-from catransformers.models.clip import MAXIMAL_LOGIT_SCALE, Block, Clip
-from catransformers.models.storage import save_model
+from catransformers.accuracy.training.losses import contrastive_loss
+from catransformers.models.families.clip import MAXIMAL_LOGIT_SCALE, Block, Clip
+from catransformers.models.loading.storage import save_model
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "catransformers" / "data" / "embedded"

@@ -24,17 +24,17 @@ from pathlib import Path
 import torch
 
 from catransformers.accuracy.data.library_text import passages, prose
-from catransformers.accuracy.final import train
-from catransformers.accuracy.parallel import World
-from catransformers.accuracy.proxy import ProxySettings
 from catransformers.accuracy.tasks import open_task
-from catransformers.config import AccuracySection
-from catransformers.models.loading import Base
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.storage import save_model
-from catransformers.models.tensor_cache import digest
-from catransformers.models.text_tokens import TextTokenizer, train_bpe, train_wordpiece
+from catransformers.accuracy.training.distributed import World
+from catransformers.accuracy.training.final import train
+from catransformers.accuracy.training.proxy import ProxySettings
+from catransformers.config.study import AccuracySection
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.base import Base
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.tensor_cache import digest
+from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
 from catransformers.workloads.spec import BertSpec, EncoderSpec, LlamaSpec, ModelSpec, VisionSpec, VitSpec
 
 OUT = Path(__file__).resolve().parents[1] / "src" / "catransformers" / "data"

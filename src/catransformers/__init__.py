@@ -12,16 +12,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catransformers.design import Estimate, estimate
-    from catransformers.models.storage import load_model as load
+    from catransformers.designs.estimate import Estimate, estimate
+    from catransformers.models.loading.storage import load_model as load
 
 __version__ = "0.1.0"
 __all__ = ["Estimate", "estimate", "load"]
 
 _LAZY = {
-    "Estimate": ("catransformers.design", "Estimate"),
-    "estimate": ("catransformers.design", "estimate"),
-    "load": ("catransformers.models.storage", "load_model"),
+    "Estimate": ("catransformers.designs.estimate", "Estimate"),
+    "estimate": ("catransformers.designs.estimate", "estimate"),
+    "load": ("catransformers.models.loading.storage", "load_model"),
 }
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from toy_tasks import CLIP_SPEC, VIT_SPEC, ToyClasses, ToyPairs, made
 
-from catransformers.accuracy.final import train
-from catransformers.accuracy.parallel import world
-from catransformers.accuracy.proxy import ProxySettings
-from catransformers.models.storage import save_model
+from catransformers.accuracy.training.distributed import world
+from catransformers.accuracy.training.final import train
+from catransformers.accuracy.training.proxy import ProxySettings
+from catransformers.models.loading.storage import save_model
 
 if __name__ == "__main__":
     kind, micro, out = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from catransformers.accuracy.retrieval import recall_at_1
+from catransformers.accuracy.metrics.retrieval import recall_at_1
 from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.accuracy.tasks.scenes_text import Ints, random_groups
-from catransformers.models.storage import embedded_model, load_model, read_description
+from catransformers.models.loading.storage import embedded_model, load_model, read_description
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.zoo import embedded_spec
 

@@ -28,9 +28,9 @@ from catransformers.accuracy.benchmark.evaluating import standard_error_of_mean_
 from catransformers.accuracy.benchmark.known import find
 from catransformers.accuracy.benchmark.ranking import recalls
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.clip import Clip
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
+from catransformers.models.families.clip import Clip
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.preprocess import Preprocess
 from catransformers.workloads.spec import BertSpec, ClipSpec, EncoderSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(VisionSpec(1, 16, 8, 2, 4, 5, 8, 4), TextSpec(1, 16, 8, 2, 4, 12, 40), 6)

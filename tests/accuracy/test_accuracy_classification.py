@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, matthews_corrcoef, top_k_accuracy_score
 from user_data import check_batches, check_learning, net_of, section, vit_base, write_classes
 
-from catransformers.accuracy.classification import class_score, matthews, ranks
 from catransformers.accuracy.data.digits import digits
+from catransformers.accuracy.metrics.classification import class_score, matthews, ranks
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.image_classes import ImageClassesTask
 from catransformers.errors import InputError
-from catransformers.models.preprocess import Preprocess
+from catransformers.models.loading.preprocess import Preprocess
 from catransformers.workloads.spec import VitSpec
 
 

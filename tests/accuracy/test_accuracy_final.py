@@ -16,13 +16,13 @@ import pytest
 import torch
 from toy_tasks import CLIP_SPEC, VIT_SPEC, ToyClasses, ToyPairs, made
 
-from catransformers.accuracy.distillation import affinity_distance, distance
-from catransformers.accuracy.final import CHECKPOINTS, train
-from catransformers.accuracy.parallel import World, world
-from catransformers.accuracy.proxy import ProxySettings, TrialFailure
+from catransformers.accuracy.training.distillation import affinity_distance, distance
+from catransformers.accuracy.training.distributed import World, world
+from catransformers.accuracy.training.final import CHECKPOINTS, train
+from catransformers.accuracy.training.proxy import ProxySettings, TrialFailure
 from catransformers.errors import CatransformersWarning, InputError
-from catransformers.models.net import Net
-from catransformers.models.storage import load_model
+from catransformers.models.families.net import Net
+from catransformers.models.loading.storage import load_model
 
 ALONE = World(0, 1, torch.device("cpu"))
 SETTINGS = ProxySettings(steps=6, learning_rate=1e-2, batch_size=8, distillation=0.5)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.models.importance import importance
-from catransformers.models.prune import prune
-from catransformers.models.storage import embedded_model
+from catransformers.models.loading.storage import embedded_model
+from catransformers.models.pruning.importance import importance
+from catransformers.models.pruning.prune import prune
 
 RECORD = Path(__file__).resolve().parents[2] / "benchmarks" / "results" / "pruning_findings.json"
 DIMENSIONS = ("embed_dim", "layers", "ffn_dim", "heads")

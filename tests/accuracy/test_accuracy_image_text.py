@@ -23,14 +23,14 @@ from user_data import (
 )
 
 from catransformers.accuracy.data import SPLITS, open_data
-from catransformers.accuracy.proxy import ProxySettings, fine_tune
-from catransformers.accuracy.retrieval import score_similarity
+from catransformers.accuracy.metrics.retrieval import score_similarity
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.image_text import RetrievalTask
+from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
 from catransformers.errors import InputError
-from catransformers.models.importance_store import cached_importance
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.prune import prune
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.pruning.importance_store import cached_importance
+from catransformers.models.pruning.prune import prune
 from catransformers.workloads.clip import parameters
 
 

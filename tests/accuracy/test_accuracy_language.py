@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from user_data import check_batches, check_learning, llama_base, section, sentences, take, text_tokenizer
 
 from catransformers.accuracy.data import SPLITS, Sample, Samples, open_data
-from catransformers.accuracy.score import paired_difference
+from catransformers.accuracy.metrics.score import paired_difference
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.language import LanguageTask, language_score
 from catransformers.accuracy.tasks.text_blocks import Stretches, token_blocks
 from catransformers.errors import InputError
-from catransformers.models.loading import Base
+from catransformers.models.loading.base import Base
 
 TEXT = "\n".join(sentences(900)) + "\n"
 

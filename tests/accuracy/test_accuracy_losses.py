@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.losses import (
+from catransformers.accuracy.training.losses import (
     class_loss,
     contrastive_loss,
     language_loss,

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance, StackImportance
-from catransformers.models.importance_store import to_tensors
-from catransformers.models.magnitude import random_scores
-from catransformers.models.storage import save_model
-from catransformers.models.tensor_cache import save_keyed
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.tensor_cache import save_keyed
+from catransformers.models.pruning.importance import Importance, StackImportance
+from catransformers.models.pruning.importance_store import to_tensors
+from catransformers.models.pruning.magnitude import random_scores
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(
@@ -27,11 +27,11 @@ TRIAL = """
 import json, sys
 from pathlib import Path
 import torch
-import catransformers.models.clip  # what is imported is no part of the measurement
-from catransformers.models.importance_store import from_tensors
-from catransformers.models.prune import prune
-from catransformers.models.storage import load_model
-from catransformers.models.tensor_cache import load_keyed
+import catransformers.models.families.clip  # what is imported is no part of the measurement
+from catransformers.models.pruning.importance_store import from_tensors
+from catransformers.models.pruning.prune import prune
+from catransformers.models.loading.storage import load_model
+from catransformers.models.loading.tensor_cache import load_keyed
 
 def memory():
     found = dict(line.split(":") for line in open("/proc/self/status").read().splitlines())
@@ -93,10 +93,10 @@ def test_what_is_not_kept_is_not_copied(folder: Path) -> None:
 
 def test_nothing_of_the_base_is_shared_with_what_is_made_of_it(folder: Path) -> None:
     """A fine-tune writes into its own weights, never into the mapping."""
-    from catransformers.models.importance_store import from_tensors
-    from catransformers.models.prune import prune
-    from catransformers.models.storage import load_model
-    from catransformers.models.tensor_cache import load_keyed
+    from catransformers.models.loading.storage import load_model
+    from catransformers.models.loading.tensor_cache import load_keyed
+    from catransformers.models.pruning.importance_store import from_tensors
+    from catransformers.models.pruning.prune import prune
 
     base = load_model(folder)
     scores = from_tensors(load_keyed(folder / "importance.safetensors", "key"))

@@ -9,13 +9,13 @@ import pytest
 import torch
 from user_data import bert_base, clip_base, llama_base, section, sentences, vit_base, write_classes
 
-from catransformers.accuracy.losses import error_rate
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.teacher_similarity import SimilarityTask
+from catransformers.accuracy.training.losses import error_rate
 from catransformers.errors import CatransformersWarning
-from catransformers.models.importance import Methods, importance
-from catransformers.models.loading import Base
-from catransformers.models.magnitude import magnitude_scores
+from catransformers.models.loading.base import Base
+from catransformers.models.pruning.importance import Methods, importance
+from catransformers.models.pruning.magnitude import magnitude_scores
 
 METRIC = Methods(layers="metric")
 

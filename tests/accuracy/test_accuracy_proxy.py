@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from catransformers.accuracy import distillation
-from catransformers.accuracy.distillation import (
+from catransformers.accuracy.metrics.score import Score
+from catransformers.accuracy.training import distillation
+from catransformers.accuracy.training.distillation import (
     KeptTeacher,
     LiveTeacher,
     default_weight,
@@ -21,8 +22,8 @@ from catransformers.accuracy.distillation import (
     make_targets,
     teacher_of,
 )
-from catransformers.accuracy.losses import pair_loss
-from catransformers.accuracy.proxy import (
+from catransformers.accuracy.training.losses import pair_loss
+from catransformers.accuracy.training.proxy import (
     ProxySettings,
     TrialFailure,
     fine_tune,
@@ -30,10 +31,9 @@ from catransformers.accuracy.proxy import (
     rate,
     scaled_steps,
 )
-from catransformers.accuracy.score import Score
 from catransformers.errors import InputError
-from catransformers.models.clip import MAXIMAL_LOGIT_SCALE, Clip
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.models.families.clip import MAXIMAL_LOGIT_SCALE, Clip
+from catransformers.models.families.net import Batch, Net, Outputs
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(

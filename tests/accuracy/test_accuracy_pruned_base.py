@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from catransformers.accuracy.distillation import KeptTeacher, make_targets
-from catransformers.accuracy.losses import pair_loss
-from catransformers.accuracy.proxy import ProxySettings, fine_tune
-from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1
+from catransformers.accuracy.metrics.retrieval import RetrievalPool, recall_at_1
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance, Methods, importance
-from catransformers.models.magnitude import random_scores
-from catransformers.models.prune import prune
-from catransformers.models.storage import embedded_model
+from catransformers.accuracy.training.distillation import KeptTeacher, make_targets
+from catransformers.accuracy.training.losses import pair_loss
+from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import embedded_model
+from catransformers.models.pruning.importance import Importance, Methods, importance
+from catransformers.models.pruning.magnitude import random_scores
+from catransformers.models.pruning.prune import prune
 from catransformers.workloads.spec import ClipSpec
 
 

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1, score_similarity
-from catransformers.accuracy.score import clustered_standard_error, paired_difference
+from catransformers.accuracy.metrics.retrieval import RetrievalPool, recall_at_1, score_similarity
+from catransformers.accuracy.metrics.score import clustered_standard_error, paired_difference
 from catransformers.errors import InputError
-from catransformers.models.clip import Clip
+from catransformers.models.families.clip import Clip
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.score import Score, clustered_standard_error, paired_difference, score_of
+from catransformers.accuracy.metrics.score import Score, clustered_standard_error, paired_difference, score_of
 from catransformers.errors import InputError
 
 VALUES = st.lists(st.floats(0, 1), min_size=2, max_size=30)

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from catransformers.accuracy.losses import class_loss, language_loss, pair_loss
-from catransformers.accuracy.step import Loss, StepSettings, autocast, backward, resolved_precision
+from catransformers.accuracy.training.losses import class_loss, language_loss, pair_loss
+from catransformers.accuracy.training.step import Loss, StepSettings, autocast, backward, resolved_precision
 from catransformers.errors import InputError
-from catransformers.models.clip import Clip
-from catransformers.models.net import Batch, Net, Stack
+from catransformers.models.families.clip import Clip
+from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(

@@ -9,9 +9,9 @@ import pytest
 
 from catransformers.accuracy.tasks import TASKS, data_problems, open_task, task_kind, unknown_pool
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.config import AccuracySection, StudyConfig
+from catransformers.config.study import AccuracySection, StudyConfig
 from catransformers.errors import InputError
-from catransformers.execution.bases import metric_of
+from catransformers.execution.studies.base_model import metric_of
 from catransformers.workloads.families import FAMILIES
 from catransformers.workloads.zoo import embedded_spec
 

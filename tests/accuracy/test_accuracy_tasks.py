@@ -21,12 +21,12 @@ from user_data import (
     write_images,
 )
 
-from catransformers.accuracy.judging import judge
+from catransformers.accuracy.metrics.evaluation import judge
 from catransformers.accuracy.tasks import OWN_KEYS, TASKS, data_problems, open_task, task_kind
 from catransformers.accuracy.tasks.image_text import RetrievalTask
 from catransformers.accuracy.tasks.on_data import DataTask, image_reader
 from catransformers.errors import InputError
-from catransformers.models.loading import Base
+from catransformers.models.loading.base import Base
 
 
 @pytest.fixture(scope="module")

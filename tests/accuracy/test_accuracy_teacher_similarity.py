@@ -25,14 +25,14 @@ from user_data import (
     write_images,
 )
 
-from catransformers.accuracy.distillation import distance, taught
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.teacher_similarity import SimilarityTask, similarity
+from catransformers.accuracy.training.distillation import distance, taught
 from catransformers.errors import InputError
-from catransformers.models.importance import Methods, importance
-from catransformers.models.loading import Base
-from catransformers.models.net import Batch
-from catransformers.models.prune import prune
+from catransformers.models.families.net import Batch
+from catransformers.models.loading.base import Base
+from catransformers.models.pruning.importance import Methods, importance
+from catransformers.models.pruning.prune import prune
 
 CASES = ("clip captions", "clip classes", "vit classes", "vit captions", "bert texts", "bert plain", "llama plain")
 

@@ -21,12 +21,12 @@ from user_data import (
 )
 
 from catransformers.accuracy.data import open_data
-from catransformers.accuracy.losses import contrastive_loss
+from catransformers.accuracy.metrics.zero_shot_classifier import class_vectors, classify, fill
 from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.tasks.zero_shot import ZeroShotTask
-from catransformers.accuracy.zero_shot_classifier import class_vectors, classify, fill
+from catransformers.accuracy.training.losses import contrastive_loss
 from catransformers.errors import InputError
-from catransformers.models.preprocess import Preprocess
+from catransformers.models.loading.preprocess import Preprocess
 
 TEMPLATES = ("a photo of a {}.", "the colour {c}, and {c} again", "{}")
 

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.losses import class_loss, pair_loss
-from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1
-from catransformers.accuracy.score import Score, score_of
-from catransformers.models.clip import Clip
-from catransformers.models.net import Batch, Net, Outputs
-from catransformers.models.nets import make_net
+from catransformers.accuracy.metrics.retrieval import RetrievalPool, recall_at_1
+from catransformers.accuracy.metrics.score import Score, score_of
+from catransformers.accuracy.training.losses import class_loss, pair_loss
+from catransformers.models.families.clip import Clip
+from catransformers.models.families.net import Batch, Net, Outputs
+from catransformers.models.families.nets import make_net
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec, VitSpec
 
 CLIP_SPEC = ClipSpec(

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.proxy import ProxySettings, fine_tune
 from catransformers.accuracy.tasks import Task
-from catransformers.config import AccuracySection
-from catransformers.models.loading import Base
-from catransformers.models.net import Batch, Net
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.text_tokens import TextTokenizer, train_bpe, train_wordpiece
+from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
+from catransformers.config.study import AccuracySection
+from catransformers.models.families.net import Batch, Net
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.base import Base
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
 from catransformers.workloads.spec import BertSpec, ClipSpec, EncoderSpec, LlamaSpec, TextSpec, VisionSpec, VitSpec
 
 COLOURS = ("red", "green", "blue", "white", "yellow", "black", "cyan", "purple")

@@ -80,7 +80,7 @@ class Here:
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from catransformers.config import parse
+    from catransformers.config.study import parse
     from catransformers.execution.loop import run_study
 
     folder = tmp_path_factory.mktemp("pristine") / "study"

@@ -85,7 +85,7 @@ def test_estimate_is_the_library_function(capsys):
     _, out, _ = run(
         capsys, "estimate", "--set", "text.layers=3", "--hardware", ACCELERATOR, "--scenario", "always-on", "--json"
     )
-    spec = catransformers.design.named_spec("embedded").with_dimensions({"text.layers": 3})
+    spec = catransformers.designs.estimate.named_spec("embedded").with_dimensions({"text.layers": 3})
     assert json.loads(out) == catransformers.estimate(spec, ACCELERATOR, scenario="always-on").to_dict()
 
 
@@ -152,7 +152,7 @@ def test_what_the_file_system_refuses_is_a_message(capsys, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device", "runs/demo/study.toml")
 
-    monkeypatch.setattr("catransformers.design.estimate", full)
+    monkeypatch.setattr("catransformers.designs.estimate.estimate", full)
     code, _, err = run(capsys, "estimate", "--hardware", ACCELERATOR)
     assert code == 1
     assert err == "error: runs/demo/study.toml: No space left on device\n"

@@ -13,10 +13,10 @@ import torch
 from PIL import Image
 
 from catransformers.execution.results import load_study
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.storage import save_model
-from catransformers.models.text_tokens import train_wordpiece
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.tokenizer import train_wordpiece
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 POOL_KEYS = {"accuracy", "base", "difference", "metrics"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from catransformers.cli import main
-from catransformers.sweep import sweep
+from catransformers.designs.sweep import sweep
 
 ROOT = Path(__file__).parents[2]
 HARDWARE = ["--hardware", "cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=0.5"]
@@ -107,7 +107,7 @@ def test_the_page_stands_alone(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 
 
 def test_many_designs_are_thinned_but_the_front_is_whole() -> None:
-    from catransformers.reports.sweep_page import thinned
+    from catransformers.reports.sweep.page import thinned
 
     found = sweep("embedded", "micro", scenario="always-on", values={"local_kib": [4, 16]})
     shown = thinned(found, 300)

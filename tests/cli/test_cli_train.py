@@ -18,14 +18,14 @@ import torch
 from PIL import Image
 
 import catransformers
-from catransformers.accuracy import checkpoint
-from catransformers.accuracy import final as final_module
+from catransformers.accuracy.training import checkpoint
+from catransformers.accuracy.training import final as final_module
 from catransformers.execution.results import load_study
-from catransformers.execution.training_result import PoolResult, TrainingResult, read_result
-from catransformers.models.net import float_copy
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.storage import load_model, save_model
+from catransformers.execution.training.result import PoolResult, TrainingResult, read_result
+from catransformers.models.families.net import float_copy
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.storage import load_model, save_model
 from catransformers.workloads.spec import VisionSpec, VitSpec
 
 KEYS = {
@@ -321,7 +321,7 @@ def test_a_training_that_diverges_says_where(run, study, tmp_path):
 
 
 def test_a_model_of_ones_own_on_the_digits(run, tmp_path):
-    from catransformers.models.loading import load_base
+    from catransformers.models.loading.base import load_base
 
     base = load_base("small-vit")
     net = float_copy(base.net)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.execution.local import LocalExecutor
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from catransformers.config import read
+from catransformers.config.study import read
 from catransformers.execution.local import LocalExecutor
 from catransformers.execution.loop import run_study
 

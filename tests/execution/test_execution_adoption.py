@@ -12,20 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config import ImportanceSection, parse, read
+from catransformers.config.study import ImportanceSection, parse, read
 from catransformers.errors import InputError, IntegrityError
-from catransformers.execution import adoption, events
+from catransformers.execution import events
 from catransformers.execution.events import StudyChecked
 from catransformers.execution.local import Ended
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, read_result
 from catransformers.execution.results import load_study
-from catransformers.execution.training_plan import trial_model
+from catransformers.execution.studies import warm_start as adoption
+from catransformers.execution.training.plan import trial_model
 from catransformers.execution.trial import main
-from catransformers.models.storage import load_model
-from catransformers.reports.derive import summarise
-from catransformers.reports.narrative import doubts, state
-from catransformers.reports.tables import study_object
+from catransformers.models.loading.storage import load_model
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.narrative import doubts, state
+from catransformers.reports.study.tables import study_object
 from catransformers.search.strategies.exact_hardware import ExactHardware
 from catransformers.study.records import ProposalRecord
 from catransformers.study.store import Store

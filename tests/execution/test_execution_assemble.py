@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from catransformers.carbon.scenario import named_scenario
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.errors import InputError
-from catransformers.execution.assemble import assemble, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.cache import cache_folder
+from catransformers.execution.studies.assemble import assemble, check, limits_of, objectives_of, scenario_of
 from catransformers.search.problem import Objectives
 
 

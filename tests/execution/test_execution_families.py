@@ -11,18 +11,18 @@ import pytest
 import torch
 
 import catransformers
-from catransformers.config import StudyConfig, read
+from catransformers.config.study import StudyConfig, read
 from catransformers.execution.local import Ended
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result
 from catransformers.execution.results import StudyResults, load_study
-from catransformers.execution.training import run_training
-from catransformers.execution.training_plan import plan_of_trial
+from catransformers.execution.training.plan import plan_of_trial
+from catransformers.execution.training.run import run_training
 from catransformers.execution.work import do
 from catransformers.exports.from_study import export_training, export_trial
-from catransformers.models.loading import load_base
-from catransformers.models.net import Batch
-from catransformers.reports.write import write_report
+from catransformers.models.families.net import Batch
+from catransformers.models.loading.base import load_base
+from catransformers.reports.study.write import write_report
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 FEW = {

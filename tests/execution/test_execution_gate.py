@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.execution import events
-from catransformers.execution.assemble import check
 from catransformers.execution.gate import FILE, Gate, check_gate
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
+from catransformers.execution.studies.assemble import check
 from catransformers.intensity.http import Http
 from catransformers.intensity.lookup import Forecasts
 
@@ -403,7 +403,7 @@ def test_the_keys_may_change_when_a_study_is_resumed(study, fake, gate, grid, tm
 
 
 def test_a_profile_counts_from_the_study_file(tmp_path):
-    from catransformers.config import read
+    from catransformers.config.study import read
 
     (tmp_path / "s.toml").write_text('name = "s"\n[execution]\nintensity_profile = "grid.csv"\n')
     config, _ = read(tmp_path / "s.toml")

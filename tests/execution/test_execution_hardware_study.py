@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from catransformers.carbon.footprint import footprint_range
-from catransformers.config import parse, read
-from catransformers.design import estimate, read_scenario
+from catransformers.config.study import parse, read
+from catransformers.designs.estimate import estimate, read_scenario
+from catransformers.designs.sweep import sweep
 from catransformers.errors import InfeasibleError, InputError
-from catransformers.execution.assemble import assemble, check
-from catransformers.execution.hardware_study import hardware_front, read_hardware_study, run_hardware_study
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
-from catransformers.sweep import sweep
+from catransformers.execution.studies.assemble import assemble, check
+from catransformers.execution.studies.hardware_study import hardware_front, read_hardware_study, run_hardware_study
 
 STUDY = """
 name = "fixed"

@@ -6,12 +6,12 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
-from catransformers.config import parse
-from catransformers.execution.assemble import assemble
-from catransformers.execution.finish import StudyFailure
+from catransformers.config.study import parse
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
-from catransformers.reports.derive import summarise
+from catransformers.execution.studies.assemble import assemble
+from catransformers.execution.studies.final_test import StudyFailure
+from catransformers.reports.study.derive import summarise
 from catransformers.search import strategies
 from catransformers.search.problem import Proposal
 from catransformers.search.strategies import DesignStrategy

@@ -7,17 +7,17 @@ import pytest
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.cli import search as command
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution import events
-from catransformers.execution.assemble import assemble, check
 from catransformers.execution.loop import run_study
-from catransformers.execution.rescenario import under_scenario
 from catransformers.execution.results import load_study
-from catransformers.reports.derive import summarise
-from catransformers.reports.sensitivity import sensitivity
-from catransformers.reports.write import write_report
-from catransformers.search.large_space import LargeSpaceCost
+from catransformers.execution.studies.assemble import assemble, check
+from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.reports.carbon.sensitivity import sensitivity
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.write import write_report
+from catransformers.search.costs.large_space import LargeSpaceCost
 from catransformers.workloads.zoo import named_spec
 
 FINE = """

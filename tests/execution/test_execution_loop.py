@@ -8,9 +8,9 @@ import pytest
 
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution import events
-from catransformers.execution.finish import StudyFailure
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
+from catransformers.execution.studies.final_test import StudyFailure
 from catransformers.study.directory import StudyBusyError, StudyDirectory
 
 

@@ -14,23 +14,23 @@ from types import SimpleNamespace
 import pytest
 
 from catransformers.cli import main
-from catransformers.config import read
+from catransformers.config.study import read
+from catransformers.energy import choose, estimate, processor_time
+from catransformers.energy.choose import problems_of, start_meter, survey
+from catransformers.energy.codecarbon_meter import CodecarbonMeter
+from catransformers.energy.estimate import GpuEstimate, ProcessorEstimate, processor_energy
+from catransformers.energy.nvml import NvmlMeter
+from catransformers.energy.rapl import RaplMeter, find_zones
+from catransformers.energy.reading import MeterUnavailableError, Reading, total
 from catransformers.errors import InputError
 from catransformers.execution import events, metering
 from catransformers.execution.ledger import Ledger, uncommitted
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import request_of
 from catransformers.execution.metering import Recorder, attempts, energy_file, metered
-from catransformers.execution.meters import choose, estimate, processor_time
-from catransformers.execution.meters.choose import problems_of, start_meter, survey
-from catransformers.execution.meters.codecarbon_meter import CodecarbonMeter
-from catransformers.execution.meters.estimate import GpuEstimate, ProcessorEstimate, processor_energy
-from catransformers.execution.meters.nvml import NvmlMeter
-from catransformers.execution.meters.rapl import RaplMeter, find_zones
-from catransformers.execution.meters.reading import MeterUnavailableError, Reading, total
 from catransformers.execution.results import load_study
 from catransformers.facts import facts
-from catransformers.reports.derive import summarise
+from catransformers.reports.study.derive import summarise
 
 OLD = Path(__file__).parents[1] / "data" / "study-schema-1"
 DRIVE = Path(__file__).with_name("drive.py")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config import AccuracySection, ModelSection, StudyConfig
+from catransformers.config.study import AccuracySection, ModelSection, StudyConfig
 from catransformers.errors import InputError
-from catransformers.execution.opening import data_sha256, keep_origin, origin_of
-from catransformers.models.storage import embedded_model, save_model
+from catransformers.execution.studies.opening import data_sha256, keep_origin, origin_of
+from catransformers.models.loading.storage import embedded_model, save_model
 from catransformers.study.store import Store
 
 

@@ -14,18 +14,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from catransformers.accuracy.proxy import scaled_steps
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.config import ImportanceSection
+from catransformers.accuracy.training.proxy import scaled_steps
+from catransformers.config.study import ImportanceSection
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution.local import LocalExecutor
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result, read_result, request_of
 from catransformers.execution.trial import main
-from catransformers.models.clip import Clip
-from catransformers.models.magnitude import magnitude_scores, random_scores
-from catransformers.models.storage import embedded_model, load_model, save_model
-from catransformers.models.torchvision_compat import ENVIRONMENT
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import embedded_model, load_model, save_model
+from catransformers.models.loading.torchvision_compat import ENVIRONMENT
+from catransformers.models.pruning.magnitude import magnitude_scores, random_scores
 from catransformers.study.directory import StudyDirectory
 from catransformers.workloads import families
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec

@@ -17,13 +17,13 @@ from torch import Tensor
 import catransformers
 from catransformers.errors import InputError
 from catransformers.exports.formats import CARD, FORMATS, TOKENIZER, Model, formats_of, write_model
-from catransformers.models.loading import load_base
-from catransformers.models.net import Net
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.prune import prune
-from catransformers.models.text_tokens import TextTokenizer, train_bpe, train_wordpiece
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.families.net import Net
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.base import load_base
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
+from catransformers.models.loading.torchvision_compat import declare_operators
+from catransformers.models.pruning.prune import prune
 from catransformers.testing.kit import outputs_of, random_importance, randomised
 from catransformers.workloads.families import FAMILIES
 from catransformers.workloads.spec import (

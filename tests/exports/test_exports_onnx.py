@@ -16,9 +16,9 @@ from torch import Tensor
 from catransformers.errors import CatransformersError, InputError
 from catransformers.exports import onnx as onnx_module
 from catransformers.exports.formats import Model, write_model
-from catransformers.models.net import Net
-from catransformers.models.nets import make_net
-from catransformers.models.prune import prune
+from catransformers.models.families.net import Net
+from catransformers.models.families.nets import make_net
+from catransformers.models.pruning.prune import prune
 from catransformers.testing.kit import outputs_of, random_importance, randomised
 from catransformers.workloads.spec import (
     BertSpec,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.design import estimate, evaluate
+from catransformers.designs.estimate import estimate, evaluate
 from catransformers.errors import InputError
 from catransformers.facts import facts
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from catransformers.errors import InputError
-from catransformers.models.bert import Bert
-from catransformers.models.bert_formats import spec_from_huggingface, tensors_from_huggingface
-from catransformers.models.nets import make_net
-from catransformers.models.storage import assign_tensors
-from catransformers.models.torchvision_compat import declare_operators
-from catransformers.models.tracing import count_parameters, trace
+from catransformers.models.families.bert import Bert
+from catransformers.models.families.nets import make_net
+from catransformers.models.formats.bert import spec_from_huggingface, tensors_from_huggingface
+from catransformers.models.loading.storage import assign_tensors
+from catransformers.models.loading.torchvision_compat import declare_operators
+from catransformers.models.tracing.trace import count_parameters, trace
 from catransformers.workloads.bert import BertSpec, parameters, workload
 from catransformers.workloads.families import spec_from_dict
 from catransformers.workloads.operators import VectorOp

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.bert import Bert
-from catransformers.models.bert_formats import (
+from catransformers.models.families.bert import Bert
+from catransformers.models.formats.bert import (
     add_classifier,
     spec_from_huggingface,
     tensors_from_huggingface,
     to_huggingface,
 )
-from catransformers.models.storage import assign_tensors
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.loading.storage import assign_tensors
+from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.bert import BertSpec, parameters
 from catransformers.workloads.spec import EncoderSpec
 

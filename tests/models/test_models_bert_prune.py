@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from catransformers.models.bert import Bert
-from catransformers.models.importance import Importance, Methods, StackImportance, importance
-from catransformers.models.net import Batch, Outputs
-from catransformers.models.prune import prune, sliced, sorted_net
-from catransformers.models.storage import load_model, save_model
-from catransformers.models.taylor import taylor_scores
+from catransformers.models.families.bert import Bert
+from catransformers.models.families.net import Batch, Outputs
+from catransformers.models.loading.storage import load_model, save_model
+from catransformers.models.pruning.importance import Importance, Methods, StackImportance, importance
+from catransformers.models.pruning.prune import prune, sliced, sorted_net
+from catransformers.models.pruning.taylor import taylor_scores
 from catransformers.workloads.bert import BertSpec, parameters
 from catransformers.workloads.spec import EncoderSpec
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from catransformers.errors import InputError
-from catransformers.models.checkpoints import (
+from catransformers.models.loading.checkpoints import (
     cached_folder,
     find_folder,
     hub_name,
@@ -216,7 +216,7 @@ MEASURE = """
 import sys
 from pathlib import Path
 import torch
-from catransformers.models.checkpoints import read_tensors
+from catransformers.models.loading.checkpoints import read_tensors
 
 def anonymous():
     for line in open("/proc/self/smaps_rollup"):

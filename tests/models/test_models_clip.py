@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from catransformers.errors import InputError
-from catransformers.models.clip import Clip
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 

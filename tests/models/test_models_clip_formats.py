@@ -14,16 +14,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from catransformers.errors import InputError
-from catransformers.models.clip import Clip
-from catransformers.models.clip_formats import (
+from catransformers.models.families.clip import Clip
+from catransformers.models.formats.clip import (
     spec_from_huggingface,
     tensors_from_huggingface,
     to_huggingface,
     to_open_clip,
 )
-from catransformers.models.preprocess import HALF, Preprocess
-from catransformers.models.sources import fill
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.loading.folders import fill
+from catransformers.models.loading.preprocess import HALF, Preprocess
+from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.losses import class_loss, language_loss, pair_loss
-from catransformers.accuracy.step import Loss, StepSettings, backward
-from catransformers.models.importance import PARTS, Importance, Methods, importance
-from catransformers.models.nets import NETS, make_net
-from catransformers.models.prune import prune, sliced, sorted_net, top
+from catransformers.accuracy.training.losses import class_loss, language_loss, pair_loss
+from catransformers.accuracy.training.step import Loss, StepSettings, backward
+from catransformers.models.families.nets import NETS, make_net
+from catransformers.models.pruning.importance import PARTS, Importance, Methods, importance
+from catransformers.models.pruning.prune import prune, sliced, sorted_net, top
 from catransformers.workloads import families
 from catransformers.workloads.dimensions import EncoderSpec, TextSpec, VisionSpec
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
@@ -66,7 +66,8 @@ def test_a_net_without_memory_has_the_same_tensors(scored: tuple[str, Importance
 def test_making_a_net_without_memory_does_not_wake_the_compiler() -> None:
     """Initialising on torch's meta device imports some 800 modules: a second and 70 MB in every worker."""
     code = (
-        "import sys; from catransformers.models.nets import make_net; import catransformers.models.clip;"
+        "import sys; from catransformers.models.families.nets import make_net;"
+        "import catransformers.models.families.clip;"
         "from catransformers.workloads.zoo import embedded_spec; before = set(sys.modules);"
         "make_net(embedded_spec(), empty=True); print(len(set(sys.modules) - before))"
     )

@@ -8,15 +8,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from catransformers.accuracy.losses import pair_loss
+from catransformers.accuracy.training.losses import pair_loss
 from catransformers.errors import CatransformersWarning, InputError, IntegrityError
-from catransformers.models.clip import Clip
-from catransformers.models.importance import PARTS, Importance, Methods, importance
-from catransformers.models.importance_store import cached_importance, from_tensors, importance_key, to_tensors
-from catransformers.models.net import Batch, Outputs
-from catransformers.models.removal import skipped
-from catransformers.models.taylor import _Gates, taylor_scores
-from catransformers.models.tensor_cache import load_keyed, save_keyed
+from catransformers.models.families.clip import Clip
+from catransformers.models.families.net import Batch, Outputs
+from catransformers.models.loading.tensor_cache import load_keyed, save_keyed
+from catransformers.models.pruning.importance import PARTS, Importance, Methods, importance
+from catransformers.models.pruning.importance_store import cached_importance, from_tensors, importance_key, to_tensors
+from catransformers.models.pruning.removal import skipped
+from catransformers.models.pruning.taylor import _Gates, taylor_scores
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(
@@ -291,7 +291,7 @@ def test_removal_scores_are_what_the_loss_gains_by_zeroing_weights() -> None:
 
 
 def test_many_neurons_are_removed_in_groups_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catransformers.models.removal.GROUPS", 2)
+    monkeypatch.setattr("catransformers.models.pruning.removal.GROUPS", 2)
     scores = importance(make_model(), make_batches(), pair_loss, Methods(ffn="leave-one-out")).stacks["vision"]
     assert torch.equal(scores.ffn[:, 0:1].expand(-1, 3), scores.ffn[:, :3])
     assert torch.equal(scores.ffn[:, 3:4].expand(-1, 3), scores.ffn[:, 3:])

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from catransformers.errors import InputError
-from catransformers.models.llama import Llama, frequencies
-from catransformers.models.llama_formats import spec_from_huggingface, tensors_from_huggingface
-from catransformers.models.storage import assign_tensors
-from catransformers.models.tracing import trace
+from catransformers.models.families.llama import Llama, frequencies
+from catransformers.models.formats.llama import spec_from_huggingface, tensors_from_huggingface
+from catransformers.models.loading.storage import assign_tensors
+from catransformers.models.tracing.trace import trace
 from catransformers.workloads import llama as workload
 from catransformers.workloads.llama import LlamaSpec, RopeScaling
 from catransformers.workloads.operators import Gemm, Workload
@@ -68,7 +68,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 
 def transformers() -> Any:
     """The library; it imports torchvision, whose stand-ins are allowed where it does not fit the installed torch."""
-    from catransformers.models.torchvision_compat import declare_operators
+    from catransformers.models.loading.torchvision_compat import declare_operators
 
     pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
     if importlib.util.find_spec("torchvision") is not None:

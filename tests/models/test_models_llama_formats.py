@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from catransformers.errors import CatransformersWarning, InputError, IntegrityError
-from catransformers.models.llama import Llama
-from catransformers.models.llama_formats import spec_from_huggingface, tensors_from_huggingface, to_huggingface
-from catransformers.models.storage import assign_tensors
+from catransformers.models.families.llama import Llama
+from catransformers.models.formats.llama import spec_from_huggingface, tensors_from_huggingface, to_huggingface
+from catransformers.models.loading.storage import assign_tensors
 from catransformers.workloads.llama import LlamaSpec, RopeScaling
 from catransformers.workloads.zoo import named_spec
 
@@ -78,7 +78,7 @@ EXPORTS: dict[str, tuple[str, LlamaSpec]] = {
 
 def transformers() -> Any:
     """The library; it imports torchvision, whose stand-ins are allowed where it does not fit the installed torch."""
-    from catransformers.models.torchvision_compat import declare_operators
+    from catransformers.models.loading.torchvision_compat import declare_operators
 
     pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
     if importlib.util.find_spec("torchvision") is not None:

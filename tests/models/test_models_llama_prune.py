@@ -18,12 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.errors import InputError
-from catransformers.models.importance import Importance, Methods, StackImportance, importance
-from catransformers.models.llama import Llama
-from catransformers.models.llama_formats import to_huggingface
-from catransformers.models.net import Batch, Outputs
-from catransformers.models.nets import make_net
-from catransformers.models.prune import prune
+from catransformers.models.families.llama import Llama
+from catransformers.models.families.net import Batch, Outputs
+from catransformers.models.families.nets import make_net
+from catransformers.models.formats.llama import to_huggingface
+from catransformers.models.pruning.importance import Importance, Methods, StackImportance, importance
+from catransformers.models.pruning.prune import prune
 from catransformers.workloads import llama as workload
 from catransformers.workloads.llama import LlamaSpec, RopeScaling
 
@@ -229,7 +229,7 @@ def test_other_heads_and_growth_are_refused(net: Llama) -> None:
 
 @torch.no_grad()
 def test_a_pruned_net_loads_in_a_stock_class(net: Llama, tmp_path: Path) -> None:
-    from catransformers.models.torchvision_compat import declare_operators
+    from catransformers.models.loading.torchvision_compat import declare_operators
 
     pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
     if importlib.util.find_spec("torchvision") is not None:

@@ -14,11 +14,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.loading import Base, load_base, spec_of_base
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import HALF, Preprocess
-from catransformers.models.storage import save_model
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.base import Base, load_base, spec_of_base
+from catransformers.models.loading.preprocess import HALF, Preprocess
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.dimensions import EncoderSpec, VisionSpec
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 from catransformers.workloads.vit import parameters as vit_parameters
@@ -273,7 +273,7 @@ def test_a_classifier_stays_or_makes_room_for_one_of_another_size(transformers: 
 
 
 def test_a_text_model_brings_its_tokeniser(transformers: Any, tmp_path: Path) -> None:
-    from catransformers.models.text_tokens import train_wordpiece
+    from catransformers.models.loading.tokenizer import train_wordpiece
 
     made(transformers, "bert").save_pretrained(tmp_path)
     with pytest.raises(InputError, match="no tokeniser beside its weights"):
@@ -472,7 +472,7 @@ def test_a_folder_for_a_name_must_be_that_model(transformers: Any, tmp_path: Pat
 
 
 def test_a_folder_of_the_right_model_has_the_name_s_usage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from catransformers.models import named_sources
+    from catransformers.models.loading import named as named_sources
 
     spec = BertSpec(EncoderSpec(2, 40, 24, 3, 8, tokens=6), 60, 16)
     save_model(
@@ -484,7 +484,7 @@ def test_a_folder_of_the_right_model_has_the_name_s_usage(monkeypatch: pytest.Mo
 
 
 def test_everything_shipped_loads_and_says_how_it_reads() -> None:
-    from catransformers.models.named_sources import shipped
+    from catransformers.models.loading.named import shipped
 
     assert "embedded" in shipped()
     for name in shipped():

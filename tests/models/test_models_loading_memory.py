@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from catransformers.models.nets import make_net
-from catransformers.models.storage import save_model
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.storage import save_model
 from catransformers.workloads.spec import LlamaSpec
 
 SPEC = LlamaSpec(4, 2048, 768, 12, 4, 64, 8000, False, 64, 32, 16)
@@ -18,7 +18,7 @@ SPEC = LlamaSpec(4, 2048, 768, 12, 4, 64, 8000, False, 64, 32, 16)
 MEASURE = """
 import sys
 import torch
-from catransformers.models.loading import load_base
+from catransformers.models.loading.base import load_base
 
 def anonymous():
     for line in open("/proc/self/smaps_rollup"):
@@ -38,7 +38,7 @@ print(anonymous() - before)
 
 LIGHT = """
 import sys
-from catransformers.models.loading import spec_of_base
+from catransformers.models.loading.base import spec_of_base
 import catransformers
 for name in ("embedded", "ViT-B-16", "Llama-3.2-1B"):
     spec_of_base(name)
@@ -57,7 +57,7 @@ def test_a_second_load_costs_no_memory_of_its_own(layout: str, tmp_path: Path) -
 
     from safetensors.torch import save_file
 
-    from catransformers.models.llama_formats import to_huggingface
+    from catransformers.models.formats.llama import to_huggingface
 
     torch.manual_seed(0)
     net = make_net(SPEC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from catransformers.accuracy.losses import class_loss, error_rate, language_loss, pair_loss
-from catransformers.models.importance import TIE, Methods, importance
-from catransformers.models.net import Batch, Net
-from catransformers.models.nets import make_net
-from catransformers.models.removal import skipped
+from catransformers.accuracy.training.losses import class_loss, error_rate, language_loss, pair_loss
+from catransformers.models.families.net import Batch, Net
+from catransformers.models.families.nets import make_net
+from catransformers.models.pruning.importance import TIE, Methods, importance
+from catransformers.models.pruning.removal import skipped
 from catransformers.workloads.spec import ClipSpec, LlamaSpec, TextSpec, VisionSpec, VitSpec
 
 VISION = VisionSpec(layers=3, ffn_dim=6, embed_dim=8, heads=2, head_dim=4, tokens=5, image_size=4, patch_size=2)

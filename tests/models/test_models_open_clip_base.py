@@ -15,16 +15,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models import open_clip_base, torchvision_compat
-from catransformers.models.checkpoints import OPEN_CLIP_CONFIG
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance, StackImportance
-from catransformers.models.loading import load_base
-from catransformers.models.open_clip_base import open_clip_spec, spec_from_configuration, tensors_from_open_clip
-from catransformers.models.prune import prune
-from catransformers.models.sources import fill
-from catransformers.models.storage import save_model
-from catransformers.models.torchvision_compat import declare_operators, is_mismatch
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading import open_clip as open_clip_base
+from catransformers.models.loading.base import load_base, torchvision_compat
+from catransformers.models.loading.checkpoints import OPEN_CLIP_CONFIG
+from catransformers.models.loading.folders import fill
+from catransformers.models.loading.open_clip import open_clip_spec, spec_from_configuration, tensors_from_open_clip
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.torchvision_compat import declare_operators, is_mismatch
+from catransformers.models.pruning.importance import Importance, StackImportance
+from catransformers.models.pruning.prune import prune
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 from catransformers.workloads.zoo import ZOO

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from catransformers.errors import InputError
-from catransformers.models.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, preprocess_from
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.loading.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, preprocess_from
+from catransformers.models.loading.torchvision_compat import declare_operators
 
 
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:

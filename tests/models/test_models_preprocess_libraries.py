@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from catransformers.errors import InputError
-from catransformers.models.preprocess import (
+from catransformers.models.loading.preprocess import (
     CLIP_MEAN,
     HALF,
     IMAGENET_MEAN,
@@ -21,7 +21,7 @@ from catransformers.models.preprocess import (
     preprocess_of_huggingface,
     preprocess_of_timm,
 )
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.loading.torchvision_compat import declare_operators
 
 SIZES = [(50, 37), (37, 50), (33, 33), (32, 32), (64, 45), (31, 90), (224, 225)]
 

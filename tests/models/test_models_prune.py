@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.clip import Clip
-from catransformers.models.importance import Importance, StackImportance
-from catransformers.models.prune import (
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import load_model, save_model
+from catransformers.models.pruning.importance import Importance, StackImportance
+from catransformers.models.pruning.prune import (
     Selection,
     StackSelection,
     extract,
@@ -25,8 +26,7 @@ from catransformers.models.prune import (
     sorted_net,
     top,
 )
-from catransformers.models.removal import skipped
-from catransformers.models.storage import load_model, save_model
+from catransformers.models.pruning.removal import skipped
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, EncoderSpec, TextSpec, VisionSpec
 

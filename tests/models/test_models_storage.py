@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.clip import Clip
-from catransformers.models.storage import assign_tensors, load_model, read_description, save_model
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.storage import assign_tensors, load_model, read_description, save_model
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
 SPEC = ClipSpec(
@@ -138,9 +138,9 @@ LARGE = ClipSpec(
 MAPPED = """
 import sys
 import torch
-from catransformers.models.nets import make_net  # what is imported is no part of the measurement
-import catransformers.models.clip
-from catransformers.models.storage import load_model
+from catransformers.models.families.nets import make_net  # what is imported is no part of the measurement
+import catransformers.models.families.clip
+from catransformers.models.loading.storage import load_model
 
 def memory():
     lines = open("/proc/self/status").read().splitlines()

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catransformers.errors import InputError
-from catransformers.models import text_tokens
-from catransformers.models.text_tokens import TextTokenizer, train_bpe, train_wordpiece
-from catransformers.models.torchvision_compat import declare_operators
+from catransformers.models.loading import tokenizer as text_tokens
+from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
+from catransformers.models.loading.torchvision_compat import declare_operators
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None, reason="the extra 'hf' is not installed"
@@ -128,7 +128,7 @@ def test_word_pieces_know_their_words(words: TextTokenizer) -> None:
 
 MAKE = """
 import hashlib, pathlib, sys
-from catransformers.models.text_tokens import train_bpe, train_wordpiece
+from catransformers.models.loading.tokenizer import train_bpe, train_wordpiece
 texts = pathlib.Path(sys.argv[1]).read_text(encoding="utf-8").splitlines()
 for train in (train_wordpiece, train_bpe):
     path = pathlib.Path(sys.argv[2])

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from catransformers.errors import InputError
-from catransformers.models.clip import Clip
-from catransformers.models.torchvision_compat import declare_operators
-from catransformers.models.tracing import count_parameters, trace
+from catransformers.models.families.clip import Clip
+from catransformers.models.loading.torchvision_compat import declare_operators
+from catransformers.models.tracing.trace import count_parameters, trace
 from catransformers.workloads import bert, clip, families, llama, vit
 from catransformers.workloads.operators import Gemm, VectorOp, Workload
 from catransformers.workloads.spec import ClipSpec, LlamaSpec, VitSpec

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from catransformers.errors import InputError
-from catransformers.models.net import Stack
-from catransformers.models.vit import Vit
+from catransformers.models.families.net import Stack
+from catransformers.models.families.vit import Vit
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitSpec, parameters, stem_workload, workload
 

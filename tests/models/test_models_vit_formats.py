@@ -16,10 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from catransformers.errors import InputError, IntegrityError
-from catransformers.models.storage import assign_tensors
-from catransformers.models.torchvision_compat import declare_operators
-from catransformers.models.vit import Vit
-from catransformers.models.vit_formats import (
+from catransformers.models.families.vit import Vit
+from catransformers.models.formats.vit import (
     class_names_of_huggingface,
     spec_from_huggingface,
     spec_from_timm,
@@ -30,6 +28,8 @@ from catransformers.models.vit_formats import (
     to_huggingface,
     to_timm,
 )
+from catransformers.models.loading.storage import assign_tensors
+from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitSpec, parameters
 from catransformers.workloads.zoo import MODELS

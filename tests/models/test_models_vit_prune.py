@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catransformers.models.importance import Importance, Methods, StackImportance, importance
-from catransformers.models.net import Batch, Outputs
-from catransformers.models.prune import prune, sliced, sorted_net
-from catransformers.models.storage import load_model, save_model
-from catransformers.models.vit import Block, Vit
+from catransformers.models.families.net import Batch, Outputs
+from catransformers.models.families.vit import Block, Vit
+from catransformers.models.loading.storage import load_model, save_model
+from catransformers.models.pruning.importance import Importance, Methods, StackImportance, importance
+from catransformers.models.pruning.prune import prune, sliced, sorted_net
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitSpec, parameters
 

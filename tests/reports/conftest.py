@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_up_studies import StudyOf, SummaryOf, made_up_summary, make_study
 
-from catransformers.reports.summary import StudySummary
+from catransformers.reports.study.summary import StudySummary
 from catransformers.study.directory import StudyDirectory
 
 

@@ -15,18 +15,18 @@ import numpy as np
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import named_scenario
-from catransformers.config import StudyConfig, parse
-from catransformers.design import Estimate
-from catransformers.execution.bases import base_spec
+from catransformers.config.study import StudyConfig, parse
+from catransformers.designs.estimate import Estimate
+from catransformers.execution.studies.base_model import base_spec
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import OperatorCost, WorkloadCost
 from catransformers.hardware.technology import technology
-from catransformers.reports.own_footprint import OwnFootprint
-from catransformers.reports.summary import Design, Provenance, Score, StudySummary, Trial, choose_headline
-from catransformers.search.pareto import front as pareto_front
-from catransformers.search.pareto import hypervolume
+from catransformers.reports.study.search_footprint import OwnFootprint
+from catransformers.reports.study.summary import Design, Provenance, Score, StudySummary, Trial, choose_headline
+from catransformers.search.costs.enumerated import Attribution, DesignCost
+from catransformers.search.geometry.pareto import front as pareto_front
+from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import Limits
-from catransformers.search.space_cost import Attribution, DesignCost
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
 from catransformers.study.store import Store

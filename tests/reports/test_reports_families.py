@@ -10,20 +10,20 @@ import pytest
 from made_up_studies import TINY
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.execution.results import StudyResults
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.reports import wording
 from catransformers.reports.assumptions import assumptions
-from catransformers.reports.derive import summarise
-from catransformers.reports.html import render_html
-from catransformers.reports.rescenario import results_under
-from catransformers.reports.sensitivity import sensitivity
-from catransformers.reports.summary import StudySummary
-from catransformers.reports.tables import front_csv, terminal_front
+from catransformers.reports.carbon.sensitivity import sensitivity
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.html import render_html
+from catransformers.reports.study.rescenario import results_under
+from catransformers.reports.study.summary import StudySummary
+from catransformers.reports.study.tables import front_csv, terminal_front
+from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.space import model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
 from catransformers.workloads import families

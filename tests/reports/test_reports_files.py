@@ -13,13 +13,13 @@ import pytest
 from made_up_studies import StudyOf, made_up_summary
 
 from catransformers.cli import main
-from catransformers.design import estimate
+from catransformers.designs.estimate import estimate
 from catransformers.errors import InputError
-from catransformers.reports import write
-from catransformers.reports.derive import read_results, summarise
-from catransformers.reports.summary import Score, StudySummary
-from catransformers.reports.tables import front_csv, study_object, terminal_front
-from catransformers.reports.write import write_report, write_summary
+from catransformers.reports.study import write
+from catransformers.reports.study.derive import read_results, summarise
+from catransformers.reports.study.summary import Score, StudySummary
+from catransformers.reports.study.tables import front_csv, study_object, terminal_front
+from catransformers.reports.study.write import write_report, write_summary
 from catransformers.study.directory import StudyDirectory
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"

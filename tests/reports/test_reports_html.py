@@ -11,10 +11,10 @@ from html.parser import HTMLParser
 import pytest
 from made_up_studies import SummaryOf, study_config
 
-from catransformers.reports.figures import convergence_figure, front_figure
-from catransformers.reports.html import plotly_script, render_html
-from catransformers.reports.static import front_svg
-from catransformers.reports.summary import StudySummary
+from catransformers.reports.study.figures import convergence_figure, front_figure
+from catransformers.reports.study.html import plotly_script, render_html
+from catransformers.reports.study.static import front_svg
+from catransformers.reports.study.summary import StudySummary
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 EVIL = "<script>alert(1)</script>\"'&"

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from catransformers.design import read_scenario
+from catransformers.designs.estimate import read_scenario
 from catransformers.errors import InputError
-from catransformers.execution.assemble import assemble
-from catransformers.execution.rescenario import under_scenario
 from catransformers.execution.results import load_study
+from catransformers.execution.studies.assemble import assemble
+from catransformers.execution.studies.rescenario import under_scenario
 
 
 @pytest.mark.parametrize(

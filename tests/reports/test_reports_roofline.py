@@ -8,10 +8,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from catransformers.design import Estimate, estimate
-from catransformers.reports.canvas import log_ticks
-from catransformers.reports.roofline import MEMORIES, caption, grouped, roof_lines, roofline
-from catransformers.reports.roofline_page import components, roofline_figure, roofline_page, roofline_picture
+from catransformers.designs.estimate import Estimate, estimate
+from catransformers.reports.estimate.roofline import MEMORIES, caption, grouped, roof_lines, roofline
+from catransformers.reports.estimate.roofline_page import components, roofline_figure, roofline_page, roofline_picture
+from catransformers.reports.figures.canvas import log_ticks
 
 STREAMED = "cores=1,pe_x=256,pe_y=8,local_kib=64,local_bandwidth=128,global_mib=2"
 RESIDENT = "cores=2,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=1,voltage_v=0.7"

@@ -11,12 +11,12 @@ import pytest
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
 from catransformers.cli import main
 from catransformers.errors import InputError
-from catransformers.execution.assemble import assemble
-from catransformers.execution.rescenario import under_scenario
 from catransformers.execution.results import load_study
-from catransformers.reports.rescenario import results_under, slug, write_report_under
-from catransformers.reports.sensitivity import sensitivity, variations
-from catransformers.reports.sensitivity_figure import sensitivity_figure
+from catransformers.execution.studies.assemble import assemble
+from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.reports.carbon.sensitivity import sensitivity, variations
+from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure
+from catransformers.reports.study.rescenario import results_under, slug, write_report_under
 from catransformers.search.fronts import derive_front
 
 

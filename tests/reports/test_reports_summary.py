@@ -7,8 +7,9 @@ import pytest
 from made_up_studies import MACHINES, SummaryOf, made_up_cost
 
 from catransformers.carbon.scenario import scenario_from_mapping
-from catransformers.reports import assumptions, narrative
-from catransformers.reports.summary import (
+from catransformers.reports import assumptions
+from catransformers.reports.study import narrative
+from catransformers.reports.study.summary import (
     HEADLINE_LOSS,
     Design,
     Score,

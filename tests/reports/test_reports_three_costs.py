@@ -7,11 +7,11 @@ import json
 import pytest
 
 from catransformers.execution.results import load_study
-from catransformers.reports.derive import summarise
-from catransformers.reports.figures import caption, front_figure
-from catransformers.reports.static import front_svg
-from catransformers.reports.tables import front_csv, terminal_front
-from catransformers.reports.write import write_report
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.figures import caption, front_figure
+from catransformers.reports.study.static import front_svg
+from catransformers.reports.study.tables import front_csv, terminal_front
+from catransformers.reports.study.write import write_report
 
 THREE = ("carbon", "latency", "tcdp")
 

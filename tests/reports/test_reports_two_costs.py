@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from catransformers.execution.results import load_study
-from catransformers.reports.derive import summarise
-from catransformers.reports.figures import front_figure
-from catransformers.reports.static import front_svg
-from catransformers.reports.write import write_report
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.figures import front_figure
+from catransformers.reports.study.static import front_svg
+from catransformers.reports.study.write import write_report
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import pytest
 
 from catransformers.carbon.footprint import footprint_range
 from catransformers.cli import main
-from catransformers.config import read
-from catransformers.design import estimate
+from catransformers.config.study import read
+from catransformers.designs.estimate import estimate
 from catransformers.execution.results import load_study
-from catransformers.reports.derive import summarise
-from catransformers.reports.narrative import doubts, state
-from catransformers.reports.tables import front_csv, study_object, terminal_front
-from catransformers.reports.write import write_report
+from catransformers.reports.study.derive import summarise
+from catransformers.reports.study.narrative import doubts, state
+from catransformers.reports.study.tables import front_csv, study_object, terminal_front
+from catransformers.reports.study.write import write_report
 from catransformers.search.fronts import accuracy_of
 from catransformers.study.records import ACCELERATOR, UNTRAINED, ProposalRecord, TrialRecord
 from catransformers.study.store import Store

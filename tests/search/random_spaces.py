@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from catransformers.search.stack_costs import Silicon, StackCosts
+from catransformers.search.costs.stacks import Silicon, StackCosts
 
 
 def random_stack(rng, accelerators, coarse):

@@ -10,9 +10,9 @@ from scipy.integrate import quad
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from catransformers.search.acquisition import expected_improvement, improvement_bound, most_promising
-from catransformers.search.chances import ChanceTable
-from catransformers.search.pareto import hypervolume, staircase
+from catransformers.search.acquisition.level_probability import ChanceTable
+from catransformers.search.acquisition.one_cost import expected_improvement, improvement_bound, most_promising
+from catransformers.search.geometry.pareto import hypervolume, staircase
 
 
 def random_front(rng, members):
@@ -88,7 +88,7 @@ def test_chunks_do_not_matter(monkeypatch):
     steps = random_front(rng, 5)
     mean, deviation, cost = rng.normal(size=300), rng.uniform(0.1, 0.5, 300), rng.uniform(0.5, 3.5, 300)
     whole = expected_improvement(mean, deviation, cost, steps)
-    monkeypatch.setattr("catransformers.search.acquisition.PART", 1)
+    monkeypatch.setattr("catransformers.search.acquisition.one_cost.PART", 1)
     assert expected_improvement(mean, deviation, cost, steps) == pytest.approx(whole, rel=1e-5, abs=1e-9)
 
 
@@ -126,7 +126,7 @@ def test_costs_are_asked_for_where_they_matter_and_the_choice_is_the_same(seed, 
         asked.extend(some.tolist())
         return cost[some]
 
-    with patch.multiple("catransformers.search.acquisition", PART=part, BATCH=part):
+    with patch.multiple("catransformers.search.acquisition.one_cost", PART=part, BATCH=part):
         position, gain = most_promising(mean, deviation, at_least, steps, exact=exact)
         whole = most_promising(mean, deviation, cost, steps)
     assert (position, gain) == (whole[0], pytest.approx(whole[1], rel=1e-6))
@@ -140,5 +140,5 @@ def test_the_most_promising_is_found_in_batches(monkeypatch):
     steps = random_front(rng, 5)
     mean, deviation, cost = rng.normal(size=300), rng.uniform(0.1, 0.5, 300), rng.uniform(0.5, 3.5, 300)
     whole = most_promising(mean, deviation, cost, steps)
-    monkeypatch.setattr("catransformers.search.acquisition.BATCH", 7)
+    monkeypatch.setattr("catransformers.search.acquisition.one_cost.BATCH", 7)
     assert most_promising(mean, deviation, cost, steps)[0] == whole[0]

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
-from catransformers.search import acquisition3, column_bounds
-from catransformers.search import settled as settled_module
-from catransformers.search.acquisition3 import expected_improvement, most_promising, new_areas
-from catransformers.search.column_bounds import Bound, Columns
-from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.regions import Region, front2, layers
-from catransformers.search.settled import SettledLevels
+from catransformers.search.acquisition import column_bounds
+from catransformers.search.acquisition import no_gain_level as settled_module
+from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition.column_bounds import Bound, Columns
+from catransformers.search.acquisition.no_gain_level import SettledLevels
+from catransformers.search.acquisition.two_costs import expected_improvement, most_promising, new_areas
+from catransformers.search.costs.hardware_fronts import HardwareFronts
+from catransformers.search.geometry.regions import Region, front2, layers
 
 REFERENCE = (3.0, 5.0)
 

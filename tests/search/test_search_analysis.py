@@ -10,14 +10,14 @@ from scipy.special import expit
 from small_study import BASE, SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
-from catransformers.design import read_scenario
+from catransformers.designs.estimate import read_scenario
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.hardware.front import knee
 from catransformers.search.analysis import MODES, asked, fronts_under, iso_accuracy, pruning, shares
 from catransformers.search.analysis.question import _unbeaten, candidates
+from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import FrontMember, derive_front
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives
-from catransformers.search.space_cost import space_cost
 
 QUANTITIES = ("carbon", "latency", "energy", "area", "tcdp", "water")
 DEPENDING = st.sampled_from(["latency", "energy", "area", "carbon", "tcdp", "power", "tops", "water"])

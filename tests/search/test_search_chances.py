@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import logit
 from scipy.stats import norm
 
-from catransformers.search.chances import ChanceTable, chances
+from catransformers.search.acquisition.level_probability import ChanceTable, chances
 
 
 def some_levels(rng):

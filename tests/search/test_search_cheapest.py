@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case
 
-from catransformers.search.cheapest import cheapest
-from catransformers.search.designs import designs, shortfall
-from catransformers.search.dominance import undominated
+from catransformers.search.costs.cheapest import cheapest
+from catransformers.search.costs.designs import designs, shortfall
+from catransformers.search.costs.dominance import undominated
+from catransformers.search.costs.stacks import Silicon, StackCosts, demand_bytes
 from catransformers.search.problem import Limits
-from catransformers.search.stack_costs import Silicon, StackCosts, demand_bytes
 
 QUANTITIES = ("carbon", "latency", "energy", "area")
 

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case
 
-from catransformers.search import hardware_fronts as module
-from catransformers.search.designs import designs
-from catransformers.search.hardware_fronts import hardware_fronts
+from catransformers.search.costs import hardware_fronts as module
+from catransformers.search.costs.designs import designs
+from catransformers.search.costs.hardware_fronts import hardware_fronts
+from catransformers.search.geometry.regions import front2
 from catransformers.search.problem import OBJECTIVES, UNITS, Limits
-from catransformers.search.regions import front2
 
 PAIRS = list(combinations(OBJECTIVES, 2))
 

@@ -12,15 +12,16 @@ from catransformers.carbon.scenario import named_scenario
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
-from catransformers.search import acquisition, acquisition3
-from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.large_space import LargeProblem, enumerable, large_space_cost, thinned
-from catransformers.search.pareto import staircase
+from catransformers.search.acquisition import one_cost as acquisition
+from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition.scalarisation import direction
+from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.costs.hardware_fronts import HardwareFronts
+from catransformers.search.costs.large_space import LargeProblem, enumerable, large_space_cost, thinned
+from catransformers.search.geometry.pareto import staircase
+from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Limits, Objectives, Observation
-from catransformers.search.regions import layers
-from catransformers.search.scalarisation import direction
 from catransformers.search.space import ModelSpace, model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import DesignStrategy, strategy
 from catransformers.search.strategies.knowledge import learn
 from catransformers.search.strategies.local_search import EVERY, neighbours

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from catransformers.search.pareto import front, hypervolume, staircase
+from catransformers.search.geometry.pareto import front, hypervolume, staircase
 
 # A coarse grid, so that ties and duplicates happen.
 grid = st.integers(0, 12).map(lambda k: k / 12)

@@ -11,9 +11,9 @@ from random_spaces import random_case
 from catransformers.carbon.footprint import footprint_range
 from catransformers.carbon.metrics import tcdp
 from catransformers.carbon.scenario import named_scenario
-from catransformers.search.carbon_quantile import STEP, QuantileCarbon
-from catransformers.search.cheapest import cheapest
-from catransformers.search.designs import READABLE, designs, shortfall
+from catransformers.search.costs.carbon_quantile import STEP, QuantileCarbon
+from catransformers.search.costs.cheapest import cheapest
+from catransformers.search.costs.designs import READABLE, designs, shortfall
 from catransformers.search.problem import OBJECTIVES, UNITS, Limits, Objectives
 
 SCENARIO = named_scenario("default")

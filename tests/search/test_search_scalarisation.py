@@ -14,22 +14,22 @@ from scipy.special import expit
 from small_study import BASE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
-from catransformers.config import parse
+from catransformers.config.study import parse
 from catransformers.errors import InfeasibleError
-from catransformers.search import many_costs as module
-from catransformers.search.cheapest import cheapest
-from catransformers.search.designs import designs
+from catransformers.search.acquisition.scalarisation import SMALLEST, direction, directions, reach
+from catransformers.search.costs import many_costs as module
+from catransformers.search.costs.cheapest import cheapest
+from catransformers.search.costs.designs import designs
+from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.costs.many_costs import OneWay, many_costs
 from catransformers.search.fronts import convergence, derive_front, representatives
+from catransformers.search.geometry.pareto import frontk, hypervolume
+from catransformers.search.geometry.regions import front2, layers
+from catransformers.search.geometry.volumes import hypervolumes, shadow
 from catransformers.search.judge import Tried, best_possible, curve, curve_as_run, incumbents
-from catransformers.search.many_costs import OneWay, many_costs
-from catransformers.search.pareto import frontk, hypervolume
 from catransformers.search.problem import OBJECTIVES, REFERENCE_MARGIN, UNITS, Limits, Objectives, Observation
-from catransformers.search.regions import front2, layers
-from catransformers.search.scalarisation import SMALLEST, direction, directions, reach
 from catransformers.search.space import model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
-from catransformers.search.volumes import hypervolumes, shadow
 
 TRIPLES = [*combinations(OBJECTIVES, 3), *combinations(OBJECTIVES, 4)]
 SPACE = model_space(

@@ -10,11 +10,11 @@ from catransformers.errors import InfeasibleError
 from catransformers.hardware.cost import estimate_workload, fits_on_chip
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
+from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import convergence, derive_front
-from catransformers.search.pareto import hypervolume
+from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import REFERENCE_MARGIN, Limits
 from catransformers.search.space import model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.workloads import clip
 from catransformers.workloads.zoo import named_spec
 

@@ -15,10 +15,10 @@ from catransformers.carbon.scenario import named_scenario
 from catransformers.errors import InputError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
-from catransformers.search.pareto import hypervolume
+from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import Limits, Objectives, Observation, SearchProblem, reference_cost
 from catransformers.search.space import model_space
-from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import STRATEGIES, DesignStrategy, known_strategies, strategy
 from catransformers.search.strategies.design_space import DesignSpace
 from catransformers.search.strategies.surrogate import fit, to_logit
@@ -379,7 +379,7 @@ from catransformers.hardware.spaces import space
 from catransformers.hardware.technology import technology
 from catransformers.search.problem import Observation
 from catransformers.search.space import model_space
-from catransformers.search.space_cost import space_cost
+from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.strategies import strategy
 from catransformers.workloads.spec import VisionSpec, VitSpec
 made_of = technology("default-22nm")

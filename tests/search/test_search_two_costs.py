@@ -9,7 +9,9 @@ from small_study import SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
 from catransformers.errors import InfeasibleError, InputError
+from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import convergence, derive_front, representatives
+from catransformers.search.geometry.regions import layers
 from catransformers.search.judge import (
     Tried,
     attainment,
@@ -21,10 +23,8 @@ from catransformers.search.judge import (
     trials_to_reach,
 )
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation
-from catransformers.search.regions import layers
-from catransformers.search.space_cost import space_cost
 from catransformers.search.strategies import strategy
-from catransformers.search.strategies.success import success
+from catransformers.search.strategies.training_success import success
 
 ALL = Objectives(("carbon", "latency"))
 UNIT = SPACE.unit()

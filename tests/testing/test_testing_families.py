@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from catransformers.accuracy.losses import class_loss, language_loss, pair_loss
-from catransformers.models import vit as vit_module
-from catransformers.models.net import Batch, Net, Outputs
-from catransformers.models.vit import Vit
+from catransformers.accuracy.training.losses import class_loss, language_loss, pair_loss
+from catransformers.models.families import vit as vit_module
+from catransformers.models.families.net import Batch, Net, Outputs
+from catransformers.models.families.vit import Vit
 from catransformers.testing import FamilyConformance
 from catransformers.workloads import families
 from catransformers.workloads.spec import (

@@ -16,14 +16,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.losses import class_loss
-from catransformers.accuracy.score import Score, score_of
+from catransformers.accuracy.metrics.score import Score, score_of
 from catransformers.accuracy.tasks import Task, open_task, unknown_pool
-from catransformers.config import AccuracySection
-from catransformers.models.loading import Base
-from catransformers.models.net import Batch, Net, Outputs
-from catransformers.models.nets import make_net
-from catransformers.models.preprocess import HALF, Preprocess
+from catransformers.accuracy.training.losses import class_loss
+from catransformers.config.study import AccuracySection
+from catransformers.models.families.net import Batch, Net, Outputs
+from catransformers.models.families.nets import make_net
+from catransformers.models.loading.base import Base
+from catransformers.models.loading.preprocess import HALF, Preprocess
 from catransformers.testing import TaskConformance
 from catransformers.testing.kit import randomised
 from catransformers.workloads.spec import (
@@ -79,7 +79,7 @@ def base_of(spec: ModelSpec, name: str = "small", tokenizer: Path | None = None)
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Word pieces of a few sentences; the rest of the world is letters."""
-    from catransformers.models.text_tokens import train_wordpiece
+    from catransformers.models.loading.tokenizer import train_wordpiece
 
     path = tmp_path_factory.mktemp("words") / "tokenizer.json"
     train_wordpiece(

@@ -69,11 +69,11 @@ def fronts(
       catransformers analyse fronts runs/my-study --max-latency-ms 10,50,100 --figure fronts.svg
       catransformers analyse fronts runs/my-study --minimise carbon,latency --max-area-mm2 1,2 --max-latency-ms none
     """
-    from catransformers.execution.bases import metric_of  # noqa: PLC0415
+    from catransformers.execution.studies.base_model import metric_of  # noqa: PLC0415
     from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports import analysis as texts  # noqa: PLC0415
-    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
-    from catransformers.reports.analysis_figure import fronts_figure  # noqa: PLC0415
+    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
+    from catransformers.reports.analysis.figure import fronts_figure  # noqa: PLC0415
 
     collect = Collector()
     if rest:
@@ -133,9 +133,9 @@ def iso_accuracy(
       catransformers analyse iso-accuracy runs/my-study
       catransformers analyse iso-accuracy runs/my-study --accuracy 90 --tolerance 0.5 --modes carbon,latency
     """
-    from catransformers.config import PRESET_LATENCY_MS  # noqa: PLC0415
-    from catransformers.reports import analysis as texts  # noqa: PLC0415
-    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.config.study import PRESET_LATENCY_MS  # noqa: PLC0415
+    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.search import analysis  # noqa: PLC0415
     from catransformers.units import MILLI  # noqa: PLC0415
 
@@ -194,8 +194,8 @@ def shares(
       catransformers analyse shares runs/my-study
       catransformers analyse shares runs/my-study --scenario paper
     """
-    from catransformers.reports import analysis as texts  # noqa: PLC0415
-    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.search import analysis  # noqa: PLC0415
 
     asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
@@ -234,8 +234,8 @@ def pruned(
       catransformers analyse pruned runs/my-study
       catransformers analyse pruned runs/my-study --bands 4 --minimise latency
     """
-    from catransformers.reports import analysis as texts  # noqa: PLC0415
-    from catransformers.reports import analysis_json as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
+    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.search import analysis  # noqa: PLC0415
 
     asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
@@ -262,7 +262,7 @@ def _fronts(asked: Question) -> LimitedFronts:
 
 def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
     """The front under the first limits; there is one, or an error that says why not."""
-    from catransformers.reports.analysis import need_designs  # noqa: PLC0415
+    from catransformers.reports.analysis.terminal import need_designs  # noqa: PLC0415
 
     found = _fronts(asked)
     need_designs(found, str(study))
@@ -292,7 +292,7 @@ def _band(accuracy: float | None, tolerance: float) -> None:
 
 
 def _header(asked: Question) -> dict[str, object]:
-    from catransformers.reports.analysis_json import study_header  # noqa: PLC0415
+    from catransformers.reports.analysis.data import study_header  # noqa: PLC0415
 
     return study_header(asked.results, asked.notes)
 

@@ -107,9 +107,9 @@ def read_question(
     Raises:
         InputError: with every mistake.
     """
-    from catransformers import design  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
-    from catransformers.reports.rescenario import results_under  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.study.rescenario import results_under  # noqa: PLC0415
 
     values = collect(_values, given, several)
     names = None if minimise is None else collect(_quantities, minimise)
@@ -150,7 +150,7 @@ def _quantities(text: str) -> tuple[Objective, ...]:
 
 def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
     """By quantity the limits that were given, SI; None waives one."""
-    from catransformers.search.designs import READABLE  # noqa: PLC0415
+    from catransformers.search.costs.designs import READABLE  # noqa: PLC0415
 
     found: dict[str, list[float | None]] = {}
     problems = []
@@ -196,7 +196,7 @@ def _limits(
     own: Limits, values: Mapping[str, Sequence[float | None]], period_s: float
 ) -> tuple[tuple[Limits, ...], tuple[str, ...]]:
     """The study's limits with the given ones in their place, and what each set is called."""
-    from catransformers.reports.analysis import limit_text  # noqa: PLC0415
+    from catransformers.reports.analysis.terminal import limit_text  # noqa: PLC0415
 
     def changed(quantity: str, value: float | None) -> Limits:
         number: Any = int(value) if quantity == "parameters" and value is not None else value
@@ -222,8 +222,8 @@ def _limits(
 
 def _notes(results: StudyResults, limits: Sequence[Limits], values: Mapping[str, Sequence[float | None]]) -> list[str]:
     """What limits what is told here."""
-    from catransformers.reports.analysis import limit_text  # noqa: PLC0415
-    from catransformers.reports.analysis_json import key_of  # noqa: PLC0415
+    from catransformers.reports.analysis.data import key_of  # noqa: PLC0415
+    from catransformers.reports.analysis.terminal import limit_text  # noqa: PLC0415
     from catransformers.reports.wording import plural  # noqa: PLC0415
 
     notes = []

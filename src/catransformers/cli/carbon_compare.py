@@ -39,8 +39,8 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
         embedded@cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=1 \\
         embedded:text.layers=3,vision.layers=4@cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=0.5
     """
-    from catransformers import design  # noqa: PLC0415
     from catransformers.carbon import comparison  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
     from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
 
     collect = Collector()
@@ -62,7 +62,7 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
 
 def _of_one_node(tech: Technology | None, scenario: Scenario | None) -> Technology | None:
     """The technology, if the scenario makes dies of its node (or is not known)."""
-    from catransformers.design import check_node  # noqa: PLC0415
+    from catransformers.designs.estimate import check_node  # noqa: PLC0415
 
     if tech is not None and scenario is not None:
         check_node(tech, scenario)

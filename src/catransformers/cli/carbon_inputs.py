@@ -90,7 +90,7 @@ def read_design(text: str, tech: Technology | None, scenario: Scenario | None) -
     """
     if text.endswith(".json"):
         return _from_file(text, scenario)
-    from catransformers import design  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
     from catransformers.hardware.accelerator import Accelerator  # noqa: PLC0415
 
     model, at, hardware = text.partition("@")

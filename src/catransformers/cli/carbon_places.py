@@ -104,8 +104,8 @@ def scenarios(names: tuple[str, ...], as_json: bool) -> None:
       catransformers carbon scenarios
       catransformers carbon scenarios paper paper-code
     """
-    from catransformers import design  # noqa: PLC0415
     from catransformers.carbon.scenario import SCENARIO_NAMES  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
 
     collect = Collector()
     read = [collect(design.read_scenario, name) for name in names or SCENARIO_NAMES]

@@ -12,7 +12,7 @@ from catransformers.cli.output import carbon, console, json_option, print_json, 
 from catransformers.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from catransformers.reports.sensitivity import MovedFront, Sensitivity
+    from catransformers.reports.carbon.sensitivity import MovedFront, Sensitivity
 
 
 @click.command()
@@ -35,12 +35,12 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     Example:
       catransformers carbon sensitivity runs/demo
     """
-    from catransformers import design  # noqa: PLC0415
-    from catransformers.execution.bases import metric_of  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
+    from catransformers.execution.studies.base_model import metric_of  # noqa: PLC0415
     from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports import sensitivity as moves  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
-    from catransformers.reports.sensitivity_figure import sensitivity_figure  # noqa: PLC0415
+    from catransformers.reports.carbon import sensitivity as moves  # noqa: PLC0415
+    from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     collect = Collector()
     start = None if scenario is None else collect(design.read_scenario, scenario)

@@ -25,7 +25,7 @@ def demo(out: Path, trials: int | None, workers: int | None, seed: int | None) -
     from importlib.resources import files  # noqa: PLC0415
 
     from catransformers.cli.search import override, run  # noqa: PLC0415
-    from catransformers.config import parse  # noqa: PLC0415
+    from catransformers.config.study import parse  # noqa: PLC0415
 
     text = files("catransformers.data").joinpath("studies/demo.toml").read_text(encoding="utf-8")
     config, problems = parse(text, "demo.toml")

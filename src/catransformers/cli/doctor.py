@@ -100,7 +100,7 @@ def _torch() -> list[Finding]:
 
 def _torchvision() -> Finding:
     """Whether torchvision imports; its builds must match torch's (version and device), or it takes open_clip down."""
-    from catransformers.models.torchvision_compat import ENVIRONMENT, is_mismatch  # noqa: PLC0415
+    from catransformers.models.loading.torchvision_compat import ENVIRONMENT, is_mismatch  # noqa: PLC0415
 
     try:
         version = import_module("torchvision").__version__
@@ -130,7 +130,7 @@ def _open_clip() -> Finding:
 
 def _meters() -> list[Finding]:
     """The energy meters for the search's own footprint; none of them is needed."""
-    from catransformers.execution.meters.choose import survey  # noqa: PLC0415
+    from catransformers.energy.choose import survey  # noqa: PLC0415
 
     return [
         Finding(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
@@ -140,7 +140,7 @@ def _meters() -> list[Finding]:
 
 def _embedded() -> Finding:
     from catransformers.errors import CatransformersError  # noqa: PLC0415
-    from catransformers.models.storage import embedded_model  # noqa: PLC0415
+    from catransformers.models.loading.storage import embedded_model  # noqa: PLC0415
 
     try:
         model = embedded_model()

@@ -23,8 +23,8 @@ from catransformers.errors import InputError, Problem
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from catransformers.design import Estimate
-    from catransformers.explain import Change, Explanation
+    from catransformers.designs.estimate import Estimate
+    from catransformers.designs.explain import Change, Explanation
 
 #: Pictures that `--roofline` writes.
 _PICTURES = (".svg", ".png", ".html")
@@ -76,8 +76,8 @@ def estimate(
       catransformers estimate --model embedded --set text.layers=3 --scenario always-on --json \\
         --hardware cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=1
     """
-    from catransformers import design  # noqa: PLC0415
-    from catransformers.explain import explain  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
+    from catransformers.designs.explain import explain  # noqa: PLC0415
     from catransformers.hardware.accelerator import Accelerator  # noqa: PLC0415
     from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
     from catransformers.workloads.operators import Workload  # noqa: PLC0415
@@ -122,7 +122,7 @@ def _check_picture(path: Path | None) -> None:
 
 def _draw(result: Estimate, title: str, path: Path) -> None:
     from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports.roofline_page import roofline_page, roofline_picture  # noqa: PLC0415
+    from catransformers.reports.estimate.roofline_page import roofline_page, roofline_picture  # noqa: PLC0415
 
     kind = path.suffix.lower()[1:]
     if kind == "html":
@@ -135,7 +135,7 @@ def _object(result: Estimate, explanation: Explanation | None, picture: Path | N
     """What `--json` prints: the estimate, and what else was asked for."""
     data = result.to_dict()
     if explanation is not None:
-        from catransformers.reports.explanation import conclusions, findings  # noqa: PLC0415
+        from catransformers.reports.estimate.explanation import conclusions, findings  # noqa: PLC0415
         from catransformers.reports.wording import breakable  # noqa: PLC0415
 
         data["explain"] = {
@@ -144,7 +144,7 @@ def _object(result: Estimate, explanation: Explanation | None, picture: Path | N
             "conclusions": {name: breakable(text) for name, text in conclusions(explanation).items()},
         }
     if picture is not None:
-        from catransformers.reports.roofline import roofline  # noqa: PLC0415
+        from catransformers.reports.estimate.roofline import roofline  # noqa: PLC0415
 
         found = roofline(result)
         data["roofline"] = found.to_dict()
@@ -158,8 +158,8 @@ def _object(result: Estimate, explanation: Explanation | None, picture: Path | N
 
 def _explain(screen: Console, explanation: Explanation) -> None:
     """What binds, the neighbours as a table, and the conclusions."""
-    from catransformers.explain import QUANTITIES  # noqa: PLC0415
-    from catransformers.reports.explanation import conclusions, effect, findings, what  # noqa: PLC0415
+    from catransformers.designs.explain import QUANTITIES  # noqa: PLC0415
+    from catransformers.reports.estimate.explanation import conclusions, effect, findings, what  # noqa: PLC0415
     from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     screen.print("[bold]What binds now[/]\n")
@@ -220,7 +220,7 @@ def _energy_by_operator(result: Estimate) -> Any:
 
 def _silicon(result: Estimate) -> list[Sequence[str]]:
     """What the chip is made of and draws beside its work: rows of (what, value, note)."""
-    from catransformers.explain import peak_power_w  # noqa: PLC0415
+    from catransformers.designs.explain import peak_power_w  # noqa: PLC0415
 
     cost = result.cost
     blocks = sorted(cost.area_split_m2.items(), key=lambda item: -item[1])

@@ -12,9 +12,9 @@ from catransformers.cli.wording import options_named, percent
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
-    from catransformers.config import AccuracySection
+    from catransformers.config.study import AccuracySection
     from catransformers.errors import Problem
-    from catransformers.execution.evaluation import Judged
+    from catransformers.execution.training.evaluation import Judged
 
 SCHEMA = 1
 BATCH_SIZE = 64
@@ -75,10 +75,10 @@ def _judged(
 ) -> tuple[Judged, AccuracySection | None, Path]:
     """What is judged; on which task, or None for data sets; the folder of the data sets' results."""
     from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
-    from catransformers.config import AccuracySection, ModelSection  # noqa: PLC0415
-    from catransformers.execution.evaluation import Judged, check_benchmark, of_trial  # noqa: PLC0415
-    from catransformers.execution.training_plan import check_task, checked, folder_problems  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.config.study import AccuracySection, ModelSection  # noqa: PLC0415
+    from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial  # noqa: PLC0415
+    from catransformers.execution.training.plan import check_task, checked, folder_problems  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     collect = Collector()
     collect.problems += _conflicts(study, trial, options)
@@ -164,8 +164,8 @@ def _name(model: str) -> str:
 
 
 def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any], *, as_json: bool) -> bool:
-    from catransformers.execution.evaluation import on_task  # noqa: PLC0415
-    from catransformers.execution.training_result import plain  # noqa: PLC0415
+    from catransformers.execution.training.evaluation import on_task  # noqa: PLC0415
+    from catransformers.execution.training.result import plain  # noqa: PLC0415
 
     pools, metric = on_task(judged, section, options["device"])
     if as_json:
@@ -197,7 +197,7 @@ def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any]
 def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> bool:
     """Evaluate and show; whether anything could be evaluated."""
     from catransformers.accuracy.benchmark import COLUMNS  # noqa: PLC0415
-    from catransformers.execution.evaluation import on_benchmark  # noqa: PLC0415
+    from catransformers.execution.training.evaluation import on_benchmark  # noqa: PLC0415
 
     with _Watch(quiet=as_json) as watch:
         result: BenchmarkResult = on_benchmark(

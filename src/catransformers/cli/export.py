@@ -40,10 +40,10 @@ def export(study: Path, trial: int | None, format_name: str, final: bool, out: P
     """
     from catransformers.cli.inputs import Collector  # noqa: PLC0415
     from catransformers.errors import Problem  # noqa: PLC0415
-    from catransformers.execution.training_plan import folder_problems, trial_model  # noqa: PLC0415
+    from catransformers.execution.training.plan import folder_problems, trial_model  # noqa: PLC0415
     from catransformers.exports.formats import check_format  # noqa: PLC0415
     from catransformers.exports.from_study import export_training, export_trial  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
     from catransformers.study.directory import StudyDirectory  # noqa: PLC0415
 
     collect = Collector()

@@ -9,8 +9,8 @@ from catransformers.cli.output import console, print_json
 
 if TYPE_CHECKING:
     from catransformers.carbon.scenario import Scenario
-    from catransformers.config import StudyConfig
-    from catransformers.execution.hardware_study import HardwareStudy
+    from catransformers.config.study import StudyConfig
+    from catransformers.execution.studies.hardware_study import HardwareStudy
 
 
 def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
@@ -20,9 +20,9 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
         InputError: with every mistake of the study; nothing is written then.
         InfeasibleError: if no accelerator keeps all limits; nothing is written.
     """
-    from catransformers.config import TRAINING  # noqa: PLC0415
-    from catransformers.execution.hardware_study import run_hardware_study  # noqa: PLC0415
-    from catransformers.reports.hardware_report import write_hardware_report  # noqa: PLC0415
+    from catransformers.config.study import TRAINING  # noqa: PLC0415
+    from catransformers.execution.studies.hardware_study import run_hardware_study  # noqa: PLC0415
+    from catransformers.reports.study.hardware import write_hardware_report  # noqa: PLC0415
 
     screen = console(stderr=True)
     unused = [f"[{name}]" for name in TRAINING if name in config.model_fields_set]
@@ -38,8 +38,8 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
 
 def show_hardware(root: Path, *, as_json: bool) -> bool:
     """`status` of such a study; False if the folder holds none."""
-    from catransformers.execution.hardware_study import read_hardware_study  # noqa: PLC0415
-    from catransformers.reports.hardware_report import hardware_object  # noqa: PLC0415
+    from catransformers.execution.studies.hardware_study import read_hardware_study  # noqa: PLC0415
+    from catransformers.reports.study.hardware import hardware_object  # noqa: PLC0415
 
     study = read_hardware_study(root)
     if study is None:
@@ -53,9 +53,9 @@ def show_hardware(root: Path, *, as_json: bool) -> bool:
 
 def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, as_json: bool) -> bool:
     """`report` of such a study; False if the folder holds none."""
-    from catransformers.execution.hardware_study import read_hardware_study  # noqa: PLC0415
-    from catransformers.reports.hardware_report import hardware_object, write_hardware_report  # noqa: PLC0415
-    from catransformers.reports.rescenario import slug  # noqa: PLC0415
+    from catransformers.execution.studies.hardware_study import read_hardware_study  # noqa: PLC0415
+    from catransformers.reports.study.hardware import hardware_object, write_hardware_report  # noqa: PLC0415
+    from catransformers.reports.study.rescenario import slug  # noqa: PLC0415
 
     study = read_hardware_study(root, scenario)
     if study is None:
@@ -76,8 +76,8 @@ def show(study: HardwareStudy, folder: Path | None = None) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     from catransformers.cli.sweep import show_front  # noqa: PLC0415
-    from catransformers.reports import hardware_report  # noqa: PLC0415
-    from catransformers.reports.sweep_page import summary  # noqa: PLC0415
+    from catransformers.reports.study import hardware as hardware_report  # noqa: PLC0415
+    from catransformers.reports.sweep.page import summary  # noqa: PLC0415
     from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     screen, sweep = console(), study.sweep

@@ -11,7 +11,7 @@ from catransformers.cli.output import console, json_option, print_json
 from catransformers.cli.status import show_study
 
 if TYPE_CHECKING:
-    from catransformers.reports.write import WrittenReport
+    from catransformers.reports.study.write import WrittenReport
 
 
 @click.command()
@@ -35,13 +35,13 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo
       catransformers report runs/demo --scenario paper
     """
-    from catransformers import design  # noqa: PLC0415
     from catransformers.cli.hardware_study import report_hardware  # noqa: PLC0415
     from catransformers.cli.inputs import Collector  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
-    from catransformers.reports.rescenario import write_report_under  # noqa: PLC0415
-    from catransformers.reports.tables import study_object  # noqa: PLC0415
-    from catransformers.reports.write import write_report  # noqa: PLC0415
+    from catransformers.designs import estimate as design  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
+    from catransformers.reports.study.rescenario import write_report_under  # noqa: PLC0415
+    from catransformers.reports.study.tables import study_object  # noqa: PLC0415
+    from catransformers.reports.study.write import write_report  # noqa: PLC0415
 
     collect = Collector()
     situation = None if scenario is None else collect(design.read_scenario, scenario)

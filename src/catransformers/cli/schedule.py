@@ -17,9 +17,9 @@ from catransformers.errors import InputError, Problem
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from catransformers.carbon.hourly import Profile
-    from catransformers.carbon.scheduling import Job, Schedule
+    from catransformers.intensity.hourly import Profile
     from catransformers.intensity.lookup import Forecasts
+    from catransformers.intensity.scheduling import Job, Schedule
 
 PICTURES = (".svg", ".png", ".html")
 _UNITS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -99,10 +99,10 @@ def schedule(
       catransformers schedule --hours 8 --deadline 2d --region US-CA --interruptible --plot greenest.svg
       catransformers schedule --hours 3 --region GB --source uk
     """
-    from catransformers.carbon import scheduling  # noqa: PLC0415
-    from catransformers.carbon.time_zones import time_zone_of, zone_info  # noqa: PLC0415
     from catransformers.execution.cache import cache_folder  # noqa: PLC0415
+    from catransformers.intensity import scheduling  # noqa: PLC0415
     from catransformers.intensity.lookup import Forecasts, profiles  # noqa: PLC0415
+    from catransformers.intensity.time_zones import time_zone_of, zone_info  # noqa: PLC0415
 
     names = [name.strip() for part in regions for name in part.split(",") if name.strip()]
     folder = cache_folder("intensity") if source is not None else None
@@ -167,7 +167,7 @@ def _show(
     as_json: bool,
     plot: Path | None,
 ) -> None:
-    from catransformers.reports import schedule_report as report  # noqa: PLC0415
+    from catransformers.reports.schedule import report  # noqa: PLC0415
 
     paragraphs = [*report.sentences(result, now, weighed=weighed), *notes]
     if plot is not None:
@@ -193,7 +193,7 @@ def _show(
 
 def _write(path: Path, result: Schedule, paragraphs: Sequence[str], *, weighed: bool) -> None:
     from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports import schedule_report as report  # noqa: PLC0415
+    from catransformers.reports.schedule import report  # noqa: PLC0415
 
     makers: dict[str, Callable[[], str | bytes]] = {
         ".svg": lambda: report.picture(result, "svg"),
@@ -209,7 +209,7 @@ def read_job(hours: float, power: str | None) -> Job:
     Raises:
         InputError: for hours or watts that cannot be, and phases that do not add up to the hours.
     """
-    from catransformers.carbon.scheduling import Job  # noqa: PLC0415
+    from catransformers.intensity.scheduling import Job  # noqa: PLC0415
 
     problems = []
     if not 1 / 3600 <= hours <= _MOST_HOURS:
@@ -305,7 +305,7 @@ def _next_minute(now: datetime) -> datetime:
 
 def _not_before_the_forecast(found: Sequence[Profile], earliest: datetime, notes: list[str]) -> datetime:
     """Now, or the first moment that the forecasts speak of where that is a little later; then with a note."""
-    from catransformers.carbon.hourly import IntensityProfile  # noqa: PLC0415
+    from catransformers.intensity.hourly import IntensityProfile  # noqa: PLC0415
 
     first = max((profile.start for profile in found if isinstance(profile, IntensityProfile)), default=earliest)
     if not earliest < first <= earliest + timedelta(hours=1):

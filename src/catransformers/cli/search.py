@@ -13,7 +13,7 @@ from catransformers.cli.output import console, progress
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from catransformers.config import StudyConfig
+    from catransformers.config.study import StudyConfig
     from catransformers.errors import Problem
     from catransformers.execution import events
     from catransformers.execution.events import Event
@@ -36,7 +36,7 @@ def search(study: Path, out: Path | None, trials: int | None, workers: int | Non
     and report/ (see `catransformers report`). In mode hardware the model is fixed: its exact front over all
     accelerators is there in seconds, without training, and report/ holds it.
     """
-    from catransformers.config import read  # noqa: PLC0415
+    from catransformers.config.study import read  # noqa: PLC0415
 
     config, problems = read(study)
     run(str(study), *override(config, problems, trials, workers), out)
@@ -63,7 +63,7 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
         InputError: with every mistake of the study; nothing is written then.
     """
     from catransformers.errors import InputError  # noqa: PLC0415
-    from catransformers.execution.assemble import check  # noqa: PLC0415
+    from catransformers.execution.studies.assemble import check  # noqa: PLC0415
 
     if problems:
         raise InputError([*problems, *check(config, where)])
@@ -74,7 +74,7 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
         return
     from catransformers.cli.report import show_report  # noqa: PLC0415
     from catransformers.execution.loop import run_study  # noqa: PLC0415
-    from catransformers.reports.write import write_report  # noqa: PLC0415
+    from catransformers.reports.study.write import write_report  # noqa: PLC0415
 
     folder = out or Path("runs") / config.name
     with _Watcher() as watcher:
@@ -113,7 +113,7 @@ def _metering(event: events.MeterChosen) -> str:
 
 def _waiting(event: events.WaitStarted) -> str:
     """Why nothing begins, until when, and that one may stop meanwhile."""
-    from catransformers.reports.schedule_report import stamp, utc  # noqa: PLC0415
+    from catransformers.reports.schedule.report import stamp, utc  # noqa: PLC0415
 
     until = f"Waiting until {stamp(event.until)} ({utc(event.until)} UTC)"
     return f"{event.reason} {until}; Ctrl-C is safe, the same command goes on."

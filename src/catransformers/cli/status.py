@@ -10,7 +10,7 @@ import click
 from catransformers.cli.output import console, json_option, print_json, table
 
 if TYPE_CHECKING:
-    from catransformers.reports.summary import StudySummary
+    from catransformers.reports.study.summary import StudySummary
 
 
 @click.command()
@@ -24,13 +24,13 @@ def status(study: Path, as_json: bool) -> None:
       catransformers status runs/demo
     """
     from catransformers.cli.hardware_study import show_hardware  # noqa: PLC0415
-    from catransformers.reports.derive import read_results, summarise  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results, summarise  # noqa: PLC0415
 
     if show_hardware(study, as_json=as_json):
         return
     summary = summarise(read_results(study))
     if as_json:
-        from catransformers.reports.tables import study_object  # noqa: PLC0415
+        from catransformers.reports.study.tables import study_object  # noqa: PLC0415
 
         print_json(study_object(summary))
     else:
@@ -41,8 +41,10 @@ def show_study(summary: StudySummary) -> None:
     """The study in a terminal: state, headline, attribution, scenario, front."""
     from rich.text import Text  # noqa: PLC0415
 
-    from catransformers.reports import assumptions, narrative, own_words  # noqa: PLC0415
-    from catransformers.reports.tables import terminal_front  # noqa: PLC0415
+    from catransformers.reports import assumptions  # noqa: PLC0415
+    from catransformers.reports.study import narrative  # noqa: PLC0415
+    from catransformers.reports.study import search_footprint_words as own_words  # noqa: PLC0415
+    from catransformers.reports.study.tables import terminal_front  # noqa: PLC0415
     from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     screen = console()

@@ -23,7 +23,7 @@ from catransformers.errors import InputError, Problem
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from catransformers.sweep import Sweep
+    from catransformers.designs.sweep import Sweep
 
 #: Attribute → heading of its column.
 _HEADINGS = {
@@ -108,7 +108,7 @@ def sweep(
       catransformers sweep --model embedded --space micro --scenario always-on --out runs/sweep
       catransformers sweep --model ViT-B-16 --values voltage_v=0.6,0.7,0.8 --objectives carbon,latency
     """
-    from catransformers.sweep import SweepInputs  # noqa: PLC0415
+    from catransformers.designs.sweep import SweepInputs  # noqa: PLC0415
 
     collect = Collector()
     spec = collect(read_model, model, settings)
@@ -181,13 +181,13 @@ def _folder(out: Path | None) -> None:
 def _write(result: Sweep, model: str, out: Path | None) -> list[Path]:
     if out is None:
         return []
-    from catransformers.reports.sweep_page import write_sweep  # noqa: PLC0415
+    from catransformers.reports.sweep.page import write_sweep  # noqa: PLC0415
 
     return write_sweep(result, model, out)
 
 
 def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
-    from catransformers.reports.sweep_page import summary  # noqa: PLC0415
+    from catransformers.reports.sweep.page import summary  # noqa: PLC0415
     from catransformers.reports.wording import plural  # noqa: PLC0415
 
     screen = console()
@@ -204,7 +204,7 @@ def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
 
 def show_front(result: Sweep, shortened: str = "") -> None:
     """The best designs and the front as tables; a long front is cut if there is something to say where the rest is."""
-    from catransformers.reports.sweep_page import SHOWN  # noqa: PLC0415
+    from catransformers.reports.sweep.page import SHOWN  # noqa: PLC0415
 
     screen = console()
     best = {**result.best, "knee": result.knee}
@@ -216,7 +216,7 @@ def show_front(result: Sweep, shortened: str = "") -> None:
 
 def _table(title: str, result: Sweep, rows: list[int], names: list[str] | None = None) -> Table:
     """Designs with a column an attribute that anyone of them has, each after its name where there are names."""
-    from catransformers.reports.sweep_page import costs  # noqa: PLC0415
+    from catransformers.reports.sweep.page import costs  # noqa: PLC0415
     from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     machines = [result.table[row].to_dict() for row in rows]

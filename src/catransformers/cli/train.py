@@ -14,8 +14,8 @@ from catransformers.cli.wording import options_named, percent
 if TYPE_CHECKING:
     from catransformers.errors import Problem
     from catransformers.execution.results import StudyResults
-    from catransformers.execution.training_plan import TrainingPlan
-    from catransformers.execution.training_result import TrainingResult
+    from catransformers.execution.training.plan import TrainingPlan
+    from catransformers.execution.training.result import TrainingResult
 
 
 @click.command()
@@ -62,8 +62,8 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
       torchrun --standalone --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
       catransformers train --model bert-base-uncased --classes 2 --task text-classification --data MRPC --epochs 3
     """
-    from catransformers.execution.training import run_training  # noqa: PLC0415
-    from catransformers.execution.training_plan import RESULT  # noqa: PLC0415
+    from catransformers.execution.training.plan import RESULT  # noqa: PLC0415
+    from catransformers.execution.training.run import run_training  # noqa: PLC0415
 
     with options_named(options):
         plan, folder = _planned(study, trial, out, options)
@@ -86,8 +86,8 @@ def _planned(
 ) -> tuple[TrainingPlan, Path]:
     """The plan and its folder, checked as far as can be before anything is opened."""
     from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
-    from catransformers.execution.training_plan import check_plan, trial_model  # noqa: PLC0415
-    from catransformers.reports.derive import read_results  # noqa: PLC0415
+    from catransformers.execution.training.plan import check_plan, trial_model  # noqa: PLC0415
+    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     collect = Collector()
     collect.problems += _conflicts(study, trial, options)
@@ -167,7 +167,7 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_trial(results: StudyResults, trial: int | None, start: Path | None, options: dict[str, Any]) -> TrainingPlan:
-    from catransformers.execution.training_plan import TrainingPlan, checked  # noqa: PLC0415
+    from catransformers.execution.training.plan import TrainingPlan, checked  # noqa: PLC0415
 
     config = results.config
     changes = {"steps": 10 * config.accuracy.steps, **_changes(options)}
@@ -177,8 +177,8 @@ def _of_trial(results: StudyResults, trial: int | None, start: Path | None, opti
 
 
 def _of_base(options: dict[str, Any]) -> TrainingPlan:
-    from catransformers.config import AccuracySection, ModelSection  # noqa: PLC0415
-    from catransformers.execution.training_plan import TrainingPlan, checked  # noqa: PLC0415
+    from catransformers.config.study import AccuracySection, ModelSection  # noqa: PLC0415
+    from catransformers.execution.training.plan import TrainingPlan, checked  # noqa: PLC0415
 
     model = ModelSection(
         base=options["model"],

@@ -18,16 +18,16 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from catransformers.carbon.hourly import IntensityProfile, Profile
-from catransformers.carbon.hourly_csv import shipped_profiles
-from catransformers.carbon.scheduling import HOUR_S, Job, best_start, next_at_most
-from catransformers.config import ExecutionSection
+from catransformers.config.study import ExecutionSection
 from catransformers.errors import InputError, Problem
 from catransformers.execution.cache import cache_folder
 from catransformers.execution.events import Listener, WaitEnded, WaitStarted
 from catransformers.files import write_whole
+from catransformers.intensity.hourly import IntensityProfile, Profile
+from catransformers.intensity.hourly_csv import shipped_profiles
 from catransformers.intensity.http import SourceError
 from catransformers.intensity.lookup import SOURCES, Forecasts, profiles
+from catransformers.intensity.scheduling import HOUR_S, Job, best_start, next_at_most
 from catransformers.units import G_PER_KG
 
 FILE = "gate.json"

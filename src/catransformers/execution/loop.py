@@ -15,10 +15,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from catransformers.config import StudyConfig
+from catransformers.config.study import StudyConfig
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
-from catransformers.execution.adoption import adopt, plan_adoption, sources_of
-from catransformers.execution.assemble import assemble, check, check_machine
 from catransformers.execution.events import (
     BaseMeasured,
     DataChecked,
@@ -29,16 +27,18 @@ from catransformers.execution.events import (
     TrialStarted,
     silent,
 )
-from catransformers.execution.finish import StudyFailure, evaluation_of, finish
 from catransformers.execution.gate import FILE as GATE_FILE
 from catransformers.execution.gate import Gate
 from catransformers.execution.jobs import Done, Jobs, failed
 from catransformers.execution.ledger import Ledger
 from catransformers.execution.local import Executor, LocalExecutor
 from catransformers.execution.messages import read_result, request_of
-from catransformers.execution.opening import keep_origin, open_study, origin_of
 from catransformers.execution.results import StudyResults
-from catransformers.search.costs import Costs
+from catransformers.execution.studies.assemble import assemble, check, check_machine
+from catransformers.execution.studies.final_test import StudyFailure, evaluation_of, finish
+from catransformers.execution.studies.opening import keep_origin, open_study, origin_of
+from catransformers.execution.studies.warm_start import adopt, plan_adoption, sources_of
+from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy

@@ -18,7 +18,7 @@ from catransformers.files import write_whole
 from catransformers.study.records import finite
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection, ModelSection, StudyConfig
+    from catransformers.config.study import AccuracySection, ModelSection, StudyConfig
 
 Job = Literal["base", "trial", "test"]
 
@@ -67,14 +67,14 @@ class Request:
     @property
     def model_section(self) -> ModelSection:
         """The study's section on the model."""
-        from catransformers.config import ModelSection  # noqa: PLC0415 - a worker that needs it imports more anyway
+        from catransformers.config.study import ModelSection  # noqa: PLC0415 - a worker that needs it imports more anyway
 
         return ModelSection.model_validate_json(json.dumps(self.model))
 
     @property
     def accuracy_section(self) -> AccuracySection:
         """The study's section on accuracy."""
-        from catransformers.config import AccuracySection  # noqa: PLC0415
+        from catransformers.config.study import AccuracySection  # noqa: PLC0415
 
         return AccuracySection.model_validate_json(json.dumps(self.accuracy))
 

@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from catransformers.energy.choose import Together, start_meter
+from catransformers.energy.reading import MeterUnavailableError, Reading
 from catransformers.errors import IntegrityError
 from catransformers.execution.messages import REQUEST, Request
-from catransformers.execution.meters.choose import Together, start_meter
-from catransformers.execution.meters.reading import MeterUnavailableError, Reading
 from catransformers.files import write_whole
 from catransformers.study.records import EnergyJob, EnergyRecord
 

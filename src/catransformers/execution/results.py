@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from catransformers.config import StudyConfig, read
+from catransformers.config.study import StudyConfig, read
 from catransformers.errors import InputError, Problem
-from catransformers.execution.assemble import assemble
 from catransformers.execution.ledger import uncommitted
-from catransformers.search.costs import Costs
+from catransformers.execution.studies.assemble import assemble
+from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, convergence, derive_front
 from catransformers.search.space import FloatArray
 from catransformers.study.directory import StudyDirectory

@@ -15,20 +15,20 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from catransformers.accuracy.distillation import LiveTeacher, Teacher, teacher_of
-from catransformers.accuracy.losses import error_rate
-from catransformers.accuracy.proxy import ProxySettings, fine_tune, scaled_steps
-from catransformers.accuracy.score import Score, paired_difference
+from catransformers.accuracy.metrics.score import Score, paired_difference
 from catransformers.accuracy.tasks import Task, open_task
+from catransformers.accuracy.training.distillation import LiveTeacher, Teacher, teacher_of
+from catransformers.accuracy.training.losses import error_rate
+from catransformers.accuracy.training.proxy import ProxySettings, fine_tune, scaled_steps
 from catransformers.errors import IntegrityError
-from catransformers.execution.bases import metadata_of, open_base
 from catransformers.execution.messages import Request, Result
+from catransformers.execution.studies.base_model import metadata_of, open_base
 from catransformers.files import write_whole
-from catransformers.models.importance import Importance, Methods
-from catransformers.models.importance_store import cached_importance
-from catransformers.models.loading import Base
-from catransformers.models.prune import prune
-from catransformers.models.storage import load_model, save_model
+from catransformers.models.loading.base import Base
+from catransformers.models.loading.storage import load_model, save_model
+from catransformers.models.pruning.importance import Importance, Methods
+from catransformers.models.pruning.importance_store import cached_importance
+from catransformers.models.pruning.prune import prune
 from catransformers.study.directory import StudyDirectory
 from catransformers.workloads import families
 

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 from catransformers import __version__
 from catransformers.carbon.scenario import Scenario
-from catransformers.config import AccuracySection
-from catransformers.execution.training_result import TrainingResult
+from catransformers.config.study import AccuracySection
+from catransformers.execution.training.result import TrainingResult
 from catransformers.reports.assumptions import sentence
 from catransformers.reports.wording import amount
-from catransformers.search.space_cost import DesignCost
+from catransformers.search.costs.enumerated import DesignCost
 from catransformers.study.records import EvaluationRecord, TrialRecord
 from catransformers.units import MILLI, MM2_PER_M2
 from catransformers.workloads.families import workload

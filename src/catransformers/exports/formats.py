@@ -19,10 +19,10 @@ from torch import Tensor
 
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.files import write_whole
-from catransformers.models.net import Net
-from catransformers.models.preprocess import Preprocess, preprocess_to_huggingface, preprocess_to_timm
-from catransformers.models.storage import save_model
-from catransformers.models.text_tokens import TextTokenizer
+from catransformers.models.families.net import Net
+from catransformers.models.loading.preprocess import Preprocess, preprocess_to_huggingface, preprocess_to_timm
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.tokenizer import TextTokenizer
 
 WEIGHTS, CARD, TOKENIZER = "model.safetensors", "README.md", "tokenizer.json"
 
@@ -67,7 +67,7 @@ def write_own(model: Model, folder: Path) -> list[Path]:
 
 def write_huggingface(model: Model, folder: Path) -> list[Path]:
     """Hugging Face's format, for `from_pretrained`; how images are prepared for its image processors."""
-    module = import_module(f"catransformers.models.{model.net.spec.family}_formats")
+    module = import_module(f"catransformers.models.formats.{model.net.spec.family}")
     config, tensors = module.to_huggingface(model.net)
     names, preprocess, tokens = _class_names(model), _preprocess(model), _tokenizer_settings(model)
     if names:
@@ -88,7 +88,7 @@ def write_huggingface(model: Model, folder: Path) -> list[Path]:
 
 def write_open_clip(model: Model, folder: Path) -> list[Path]:
     """open_clip's format, for `create_model_from_pretrained("local-dir:…")`."""
-    module = import_module("catransformers.models.clip_formats")
+    module = import_module("catransformers.models.formats.clip")
     config, tensors = module.to_open_clip(model.net, _preprocess(model))
     files = _foreign(folder, "open_clip_config.json", config, "open_clip_model.safetensors", tensors)
     return [*files, *_beside(model, folder)]
@@ -96,7 +96,7 @@ def write_open_clip(model: Model, folder: Path) -> list[Path]:
 
 def write_timm(model: Model, folder: Path) -> list[Path]:
     """timm's format, for `create_model("local-dir:…", pretrained=True)`."""
-    module = import_module("catransformers.models.vit_formats")
+    module = import_module("catransformers.models.formats.vit")
     arguments, tensors = module.to_timm(model.net)
     size, names, preprocess = arguments["img_size"], _class_names(model), _preprocess(model)
     settings = {"input_size": [3, size, size], "num_classes": arguments["num_classes"], "fixed_input_size": True}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from catransformers.errors import CatransformersError, InputError, Problem
 from catransformers.files import write_whole
-from catransformers.models.net import Net
+from catransformers.models.families.net import Net
 
 EXTRA = 'pip install "catransformers[onnx]"'
 MOST_INSIDE = 1_900_000_000  # bytes of weights in the graph's own file

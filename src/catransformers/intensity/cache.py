@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from catransformers.carbon.grid import Basis
-from catransformers.carbon.hourly import IntensityProfile, Origin
 from catransformers.errors import InputError
 from catransformers.files import write_whole
+from catransformers.intensity.hourly import IntensityProfile, Origin
 
 SCHEMA = 1
 

@@ -14,17 +14,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 from catransformers.carbon.grid import region_intensity
-from catransformers.carbon.hourly import IntensityProfile, Profile
-from catransformers.carbon.hourly_csv import read_profiles, shipped_profiles
-from catransformers.carbon.time_zones import zone_info
 from catransformers.errors import InputError, Problem, nearest, unknown_name
 from catransformers.intensity.cache import Entry, ForecastCache
-from catransformers.intensity.carbon_aware_sdk import CarbonAwareSdk
-from catransformers.intensity.electricity_maps import ElectricityMaps
+from catransformers.intensity.hourly import IntensityProfile, Profile
+from catransformers.intensity.hourly_csv import read_profiles, shipped_profiles
 from catransformers.intensity.http import OFFLINE, Http, environment, is_offline
+from catransformers.intensity.services.carbon_aware_sdk import CarbonAwareSdk
+from catransformers.intensity.services.electricity_maps import ElectricityMaps
+from catransformers.intensity.services.uk import UnitedKingdom
+from catransformers.intensity.services.watttime import WattTime
 from catransformers.intensity.source import Source
-from catransformers.intensity.uk import UnitedKingdom
-from catransformers.intensity.watttime import WattTime
+from catransformers.intensity.time_zones import zone_info
 
 #: Every source, by the name that `--source` knows it by.
 SOURCES: Mapping[str, type[Source]] = MappingProxyType(
@@ -132,7 +132,7 @@ def profiles(
     Args:
         regions: names; with files they may be left out, for all zones of the files.
         start, end: what a source is asked for.
-        files: CSV files, see `catransformers.carbon.hourly_csv`. As many as regions: each is its region's, unless it
+        files: CSV files, see `catransformers.intensity.hourly_csv`. As many as regions: each is its region's, unless it
             names zones itself.
         source: one of `SOURCES`; with neither files nor source the package's own profiles are used.
         time_zone: local time of zones that neither a file nor the package knows it of, and of a source's.

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from catransformers.carbon.hourly import IntensityProfile, Origin, Point, series
-from catransformers.carbon.time_zones import time_zone_of
 from catransformers.errors import InputError, Problem
+from catransformers.intensity.hourly import IntensityProfile, Origin, Point, series
 from catransformers.intensity.http import Http, RefusedError, SourceError
+from catransformers.intensity.time_zones import time_zone_of
 from catransformers.units import as_float
 
 T = TypeVar("T")

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catransformers.search.costs import Costs
-from catransformers.search.designs import DesignCost
-from catransformers.search.pareto import front, hypervolume, levels
-from catransformers.search.regions import Region, front2, layers
+from catransformers.search.costs.designs import DesignCost
+from catransformers.search.costs.space import Costs
+from catransformers.search.geometry.pareto import front, hypervolume, levels
+from catransformers.search.geometry.regions import Region, front2, layers
+from catransformers.search.geometry.volumes import hypervolumes, shadow
 from catransformers.search.space import FloatArray
-from catransformers.search.volumes import hypervolumes, shadow
 from catransformers.study.records import TrialRecord
 
 

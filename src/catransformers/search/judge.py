@@ -14,14 +14,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.search.pareto import front, hypervolume
-from catransformers.search.pareto import levels as levels_of
+from catransformers.search.acquisition.scalarisation import volume_unit
+from catransformers.search.costs.enumerated import SpaceCost
+from catransformers.search.geometry.pareto import front, hypervolume
+from catransformers.search.geometry.pareto import levels as levels_of
+from catransformers.search.geometry.regions import Layers, Region, front2, layers
+from catransformers.search.geometry.volumes import DIRECTIONS, fixed_directions, hypervolumes, shadow
 from catransformers.search.problem import SearchProblem
-from catransformers.search.regions import Layers, Region, front2, layers
-from catransformers.search.scalarisation import volume_unit
 from catransformers.search.space import FloatArray, IntArray
-from catransformers.search.space_cost import SpaceCost
-from catransformers.search.volumes import DIRECTIONS, fixed_directions, hypervolumes, shadow
 
 
 @dataclass(frozen=True, slots=True)

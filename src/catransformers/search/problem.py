@@ -14,8 +14,8 @@ from typing import Literal, Protocol, get_args
 
 import numpy as np
 
-from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.many_costs import ManyCosts
+from catransformers.search.costs.hardware_fronts import HardwareFronts
+from catransformers.search.costs.many_costs import ManyCosts
 from catransformers.search.space import FloatArray, ModelSpace
 
 Objective = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from catransformers import design
-from catransformers.models.nets import make_net
+from catransformers.designs import estimate as design
+from catransformers.models.families.nets import make_net
 from catransformers.testing.kit import FamilyKit, halves, rows
 from catransformers.workloads import families
 

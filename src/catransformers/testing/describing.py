@@ -7,8 +7,8 @@ import json
 import torch
 
 from catransformers.errors import InputError
-from catransformers.models.net import Net, Stack
-from catransformers.models.nets import make_net
+from catransformers.models.families.net import Net, Stack
+from catransformers.models.families.nets import make_net
 from catransformers.testing.kit import ROUNDING, FamilyKit, differences, halves, outputs_of, rows, samples
 from catransformers.workloads import families
 from catransformers.workloads.spec import ModelSpec

@@ -12,8 +12,8 @@ import torch
 
 import catransformers
 from catransformers.exports.formats import Model, formats_of, write_model
-from catransformers.models.net import Net
-from catransformers.models.prune import prune
+from catransformers.models.families.net import Net
+from catransformers.models.pruning.prune import prune
 from catransformers.testing.kit import FamilyKit, differences, halves, outputs_of, random_importance, rows, samples
 
 _ONNX = 1e-4

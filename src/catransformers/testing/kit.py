@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from catransformers.models.importance import Importance, StackImportance
-from catransformers.models.net import Batch, Net, Outputs, Stack
-from catransformers.models.nets import make_net
+from catransformers.models.families.net import Batch, Net, Outputs, Stack
+from catransformers.models.families.nets import make_net
+from catransformers.models.pruning.importance import Importance, StackImportance
 from catransformers.workloads.spec import ModelSpec
 
 #: Differences that the order of sums explains, relative to the largest value.
@@ -46,7 +46,7 @@ class FamilyKit(ABC):
             net: full or pruned.
             batch: one sample of `batch`.
         """
-        from catransformers.models.tracing import trace  # noqa: PLC0415 - for this test alone
+        from catransformers.models.tracing.trace import trace  # noqa: PLC0415 - for this test alone
 
         return trace(_Called(net), batch).macs
 
@@ -123,7 +123,7 @@ def halves(spec: ModelSpec) -> Iterator[tuple[str, dict[str, int]]]:
 
 def random_importance(net: Net, seed: int = 0) -> Importance:
     """Scores of all parts that mean nothing."""
-    from catransformers.models.magnitude import random_scores  # noqa: PLC0415
+    from catransformers.models.pruning.magnitude import random_scores  # noqa: PLC0415
 
     return Importance(
         {name: StackImportance(**scores) for name, scores in random_scores(net, seed).items()},
@@ -139,7 +139,7 @@ def head_channels(stack: Stack, head: int) -> Tensor:
 @contextmanager
 def without(net: Net, stack: Stack, module: str, channels: Sequence[Tensor]) -> Iterator[None]:
     """While open, per block of a stack, some channels of what goes into a module of it are zero."""
-    from catransformers.models.removal import zeroed  # noqa: PLC0415
+    from catransformers.models.pruning.removal import zeroed  # noqa: PLC0415
 
     with ExitStack() as stack_of_hooks:
         for block, own in zip(net.blocks_of(stack), channels, strict=True):

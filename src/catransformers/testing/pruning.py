@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from catransformers.errors import InputError
-from catransformers.models.importance import Importance
-from catransformers.models.net import Net, Stack
-from catransformers.models.prune import prune, sliced, sorted_net
-from catransformers.models.removal import skipped
-from catransformers.models.storage import load_model, save_model
+from catransformers.models.families.net import Net, Stack
+from catransformers.models.loading.storage import load_model, save_model
+from catransformers.models.pruning.importance import Importance
+from catransformers.models.pruning.prune import prune, sliced, sorted_net
+from catransformers.models.pruning.removal import skipped
 from catransformers.testing.kit import (
     ROUNDING,
     FamilyKit,

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 import torch
 
-from catransformers.models.importance import PARTS, Importance, Method, Methods, importance
-from catransformers.models.net import Net, Stack
+from catransformers.models.families.net import Net, Stack
+from catransformers.models.pruning.importance import PARTS, Importance, Method, Methods, importance
 from catransformers.testing.kit import FamilyKit, head_channels, rows, samples
 
 

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.tasks import PoolName, Task
 from catransformers.errors import InputError
-from catransformers.models.net import Batch, Net
+from catransformers.models.families.net import Batch, Net
 from catransformers.testing.kit import rows, samples
 
 _BATCH, _BATCHES, _STEPS = 6, 5, 5

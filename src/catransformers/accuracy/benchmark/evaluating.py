@@ -19,12 +19,12 @@ from catransformers.accuracy.benchmark.finding import Dataset
 from catransformers.accuracy.benchmark.ranking import recalls
 from catransformers.accuracy.benchmark.reading import read_samples
 from catransformers.accuracy.data import Faults, Sample, Samples, in_order
-from catransformers.accuracy.judging import BATCH, judge
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.evaluation import BATCH, judge
+from catransformers.accuracy.metrics.score import Score
+from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize, class_vectors, classify
 from catransformers.accuracy.tasks.on_data import image_of
-from catransformers.accuracy.zero_shot_classifier import Tokenize, class_vectors, classify
 from catransformers.errors import InputError, Problem
-from catransformers.models.net import Batch, Net
+from catransformers.models.families.net import Batch, Net
 
 #: Told how many of how many images and texts are done.
 Progress = Callable[[int, int], None]

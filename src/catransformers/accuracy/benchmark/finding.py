@@ -24,7 +24,7 @@ from typing import Final
 
 from catransformers.accuracy.benchmark.known import KINDS, PREFIX, Known, default_of, find, known, place_of
 from catransformers.accuracy.data.faults import Faults
-from catransformers.accuracy.zero_shot_classifier import PLACES
+from catransformers.accuracy.metrics.zero_shot_classifier import PLACES
 from catransformers.errors import InputError, Problem
 
 CLASS_NAMES: Final = "classnames.txt"

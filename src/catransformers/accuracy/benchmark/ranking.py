@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catransformers.accuracy.score import Score, score_of
+from catransformers.accuracy.metrics.score import Score, score_of
 
 KS: Final = (1, 5, 10)
 _ROWS: Final = 256  # of a similarity matrix that are there at a time

@@ -16,12 +16,12 @@ from typing import Any, Final
 
 from catransformers.accuracy.benchmark.evaluating import DatasetScore
 from catransformers.accuracy.benchmark.finding import Dataset
-from catransformers.accuracy.zero_shot_classifier import Tokenize
+from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.errors import IntegrityError
 from catransformers.files import write_whole
-from catransformers.models.net import Net
-from catransformers.models.preprocess import Preprocess
-from catransformers.models.tensor_cache import content_key, digest
+from catransformers.models.families.net import Net
+from catransformers.models.loading.preprocess import Preprocess
+from catransformers.models.loading.tensor_cache import content_key, digest
 
 FILE: Final = "results.json"
 _FORMAT: Final = "catransformers benchmark 1"

@@ -15,11 +15,11 @@ from catransformers.accuracy.benchmark.evaluating import DatasetScore, evaluate_
 from catransformers.accuracy.benchmark.finding import Dataset, Failure, Found, find_datasets
 from catransformers.accuracy.benchmark.known import find, known
 from catransformers.accuracy.benchmark.results import Results, net_key, plain
-from catransformers.accuracy.judging import BATCH
-from catransformers.accuracy.zero_shot_classifier import Tokenize
+from catransformers.accuracy.metrics.evaluation import BATCH
+from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.errors import InputError, Problem, unknown_name
-from catransformers.models.net import Net
-from catransformers.models.preprocess import Preprocess
+from catransformers.models.families.net import Net
+from catransformers.models.loading.preprocess import Preprocess
 from catransformers.workloads.spec import ClipSpec
 
 #: Heads of the columns of `BenchmarkResult.rows`.

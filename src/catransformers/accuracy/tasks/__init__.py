@@ -16,10 +16,10 @@ from catransformers.errors import InputError, Problem, unknown_name
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from catransformers.accuracy.score import Score
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
-    from catransformers.models.net import Batch, Net, Outputs
+    from catransformers.accuracy.metrics.score import Score
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.families.net import Batch, Net, Outputs
+    from catransformers.models.loading.base import Base
 
 PoolName = Literal["validation", "test"]
 #: Called with how many of how many are done.
@@ -29,7 +29,7 @@ Progress = Callable[[int, int], None]
 class Task(Protocol):
     """Data, splits, loss and measure of one task. All is a function of its arguments: the same seed, the same batches.
 
-    `Batch` and `Outputs` are by name, see `catransformers.models.net`.
+    `Batch` and `Outputs` are by name, see `catransformers.models.families.net`.
     """
 
     @property

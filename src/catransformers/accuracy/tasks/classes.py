@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from catransformers.accuracy.classification import Metric, class_score
-from catransformers.accuracy.judging import judge
-from catransformers.accuracy.losses import class_loss
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.classification import Metric, class_score
+from catransformers.accuracy.metrics.evaluation import judge
+from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.on_data import DataTask
+from catransformers.accuracy.training.losses import class_loss
 
 if TYPE_CHECKING:
-    from catransformers.models.net import Batch, Net, Outputs
+    from catransformers.models.families.net import Batch, Net, Outputs
 
 
 class ClassesTask(DataTask):

@@ -16,8 +16,8 @@ from catransformers.accuracy.tasks.classes import ClassesTask
 from catransformers.accuracy.tasks.on_data import for_classifier, image_of, image_reader
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,17 @@ from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy.data import Sample, Source, open_data
-from catransformers.accuracy.judging import BATCH, judge
-from catransformers.accuracy.losses import pair_loss
-from catransformers.accuracy.retrieval import score_similarity
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.evaluation import BATCH, judge
+from catransformers.accuracy.metrics.retrieval import score_similarity
+from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.on_data import DataTask, image_of, image_reader
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.accuracy.training.losses import pair_loss
+from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 @dataclass(frozen=True, slots=True)

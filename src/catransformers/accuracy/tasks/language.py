@@ -24,18 +24,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from catransformers.accuracy.data import Sample, Source, UnreadableError, open_data
-from catransformers.accuracy.judging import judge
-from catransformers.accuracy.losses import language_loss, next_token_nll
-from catransformers.accuracy.score import Score, score_of
+from catransformers.accuracy.metrics.evaluation import judge
+from catransformers.accuracy.metrics.score import Score, score_of
 from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.on_data import CALIBRATION_SAMPLES, Collate, DataTask, text_length, trimmed
 from catransformers.accuracy.tasks.text_blocks import Blocks, Stretches, padded, token_blocks
-from catransformers.models.net import Batch, Net, Outputs
-from catransformers.models.text_tokens import TextTokenizer
+from catransformers.accuracy.training.losses import language_loss, next_token_nll
+from catransformers.models.families.net import Batch, Net, Outputs
+from catransformers.models.loading.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from catransformers.accuracy.tasks.on_data import for_classifier, image_reader, 
 from catransformers.accuracy.tasks.text_classes import TextClassesTask
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 class DigitsTask(ImageClassesTask):

@@ -20,17 +20,17 @@ from torch import Tensor
 
 from catransformers.accuracy import data
 from catransformers.accuracy.data import Sample, Source, UnreadableError
-from catransformers.accuracy.judging import BATCH
+from catransformers.accuracy.metrics.evaluation import BATCH
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.errors import InputError, Problem
 
 if TYPE_CHECKING:
-    from catransformers.accuracy.score import Score
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
-    from catransformers.models.net import Batch, Net, Outputs
-    from catransformers.models.preprocess import Preprocess
-    from catransformers.models.text_tokens import TextTokenizer
+    from catransformers.accuracy.metrics.score import Score
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.families.net import Batch, Net, Outputs
+    from catransformers.models.loading.base import Base
+    from catransformers.models.loading.preprocess import Preprocess
+    from catransformers.models.loading.tokenizer import TextTokenizer
 
 #: The most samples that importance is measured on.
 CALIBRATION_SAMPLES: Final = 512

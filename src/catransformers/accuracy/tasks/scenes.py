@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.losses import pair_loss
-from catransformers.accuracy.retrieval import RetrievalPool, recall_at_1
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.retrieval import RetrievalPool, recall_at_1
+from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.accuracy.tasks.scenes_images import render
 from catransformers.accuracy.tasks.scenes_text import (
@@ -30,12 +29,13 @@ from catransformers.accuracy.tasks.scenes_text import (
     random_groups,
     tokenize_scenes,
 )
+from catransformers.accuracy.training.losses import pair_loss
 from catransformers.errors import InputError, Problem, unknown_name
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 POOL_GROUPS, POOL_GROUP_SIZE = 125, 8  # 1,000 pairs
 CALIBRATION_PAIRS = 512

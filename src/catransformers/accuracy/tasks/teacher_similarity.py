@@ -28,21 +28,21 @@ from torch.nn import functional as F
 
 from catransformers.accuracy.data import Kind, Source, open_data
 from catransformers.accuracy.data.opening import LAYOUTS
-from catransformers.accuracy.distillation import distance, taught
-from catransformers.accuracy.judging import BATCH, judge
-from catransformers.accuracy.score import Score, score_of
+from catransformers.accuracy.metrics.evaluation import BATCH, judge
+from catransformers.accuracy.metrics.score import Score, score_of
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.accuracy.tasks.image_classes import ImageClassesTask
 from catransformers.accuracy.tasks.image_text import RetrievalTask
 from catransformers.accuracy.tasks.language import LanguageTask, judged_rows
 from catransformers.accuracy.tasks.on_data import DataTask, image_reader, text_length
 from catransformers.accuracy.tasks.text_classes import TextClassesTask
+from catransformers.accuracy.training.distillation import distance, taught
 from catransformers.errors import InputError, Problem
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 #: The kinds of data that a family reads, in the order in which they are looked for.
 KINDS: Final[dict[str, tuple[Kind, ...]]] = {

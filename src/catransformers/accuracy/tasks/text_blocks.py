@@ -24,8 +24,8 @@ from torch import Tensor
 from catransformers.accuracy.data import Sample, Source, UnreadableError
 from catransformers.accuracy.data.splits import Splits
 from catransformers.errors import InputError, Problem
-from catransformers.models.net import Batch
-from catransformers.models.text_tokens import TextTokenizer
+from catransformers.models.families.net import Batch
+from catransformers.models.loading.tokenizer import TextTokenizer
 
 #: Characters that are read for a token that is wanted; English has about four.
 _CHARACTERS: Final = 8

@@ -18,11 +18,11 @@ from torch import Tensor
 from catransformers.accuracy.data import Sample, Source, open_data
 from catransformers.accuracy.tasks.classes import ClassesTask
 from catransformers.accuracy.tasks.on_data import Collate, for_classifier, text_length, text_of, trimmed
-from catransformers.models.text_tokens import TextTokenizer
+from catransformers.models.loading.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,18 +17,24 @@ from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy.data import Sample, Source, open_data
-from catransformers.accuracy.losses import contrastive_loss
-from catransformers.accuracy.score import Score
+from catransformers.accuracy.metrics.score import Score
+from catransformers.accuracy.metrics.zero_shot_classifier import (
+    DEFAULT_TEMPLATES,
+    PLACES,
+    class_vectors,
+    classify,
+    fill,
+)
 from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.image_classes import LabelledImage
 from catransformers.accuracy.tasks.on_data import DataTask, image_of, image_reader
-from catransformers.accuracy.zero_shot_classifier import DEFAULT_TEMPLATES, PLACES, class_vectors, classify, fill
+from catransformers.accuracy.training.losses import contrastive_loss
 from catransformers.errors import InputError, Problem
-from catransformers.models.net import Batch, Net, Outputs
+from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config import AccuracySection
-    from catransformers.models.loading import Base
+    from catransformers.config.study import AccuracySection
+    from catransformers.models.loading.base import Base
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from catransformers.config import PRESET_LATENCY_MS
+from catransformers.config.study import PRESET_LATENCY_MS
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.front import knee
 from catransformers.search.analysis.question import Candidates, asked, candidates, unlimited
-from catransformers.search.costs import Costs
-from catransformers.search.designs import Shortfall
+from catransformers.search.costs.designs import Shortfall
+from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, accuracy_of, complete
+from catransformers.search.geometry.regions import front2
 from catransformers.search.problem import Limits
-from catransformers.search.regions import front2
 from catransformers.study.records import TrialRecord
 from catransformers.units import MILLI
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.search.analysis.question import Candidates, asked, candidates, in_time, unlimited
-from catransformers.search.costs import Costs
-from catransformers.search.designs import Shortfall
+from catransformers.search.costs.designs import Shortfall
+from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, accuracy_of, complete
-from catransformers.search.pareto import front, hypervolume
+from catransformers.search.geometry.pareto import front, hypervolume
+from catransformers.search.geometry.regions import Region, front2, layers
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objective
-from catransformers.search.regions import Region, front2, layers
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.study.records import TrialRecord
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.hardware.front import undominated
-from catransformers.search.costs import Costs
-from catransformers.search.designs import Designs, Shortfall, shortfall
+from catransformers.search.costs.designs import Designs, Shortfall, shortfall
+from catransformers.search.costs.enumerated import water_terms
+from catransformers.search.costs.quantities import values_of
+from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Limits, Objective, Objectives
-from catransformers.search.quantities import values_of
 from catransformers.search.space import FloatArray, IntArray
-from catransformers.search.space_cost import water_terms
 
 
 def asked(costs: Costs, minimise: tuple[Objective, ...] | None = None, limits: Limits | None = None) -> Costs:

@@ -23,7 +23,7 @@ from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.search.problem import Observation, Proposal, Searched
 
 if TYPE_CHECKING:
-    from catransformers.search.costs import Costs
+    from catransformers.search.costs.space import Costs
 
 GROUP = "catransformers.strategies"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catransformers.search.costs import Costs
+from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies.design_space import Design, DesignSpace
 from catransformers.search.strategies.sobol import sobol_models

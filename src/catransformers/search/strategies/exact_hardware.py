@@ -20,18 +20,19 @@ from typing import Protocol
 import numpy as np
 from scipy.special import expit
 
-from catransformers.search import acquisition, acquisition3
-from catransformers.search.column_bounds import Columns
-from catransformers.search.large_space import LargeProblem
-from catransformers.search.pareto import staircase
+from catransformers.search.acquisition import one_cost as acquisition
+from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition.column_bounds import Columns
+from catransformers.search.costs.large_space import LargeProblem
+from catransformers.search.geometry.pareto import staircase
+from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Observation, Proposal, Searched, SearchProblem
-from catransformers.search.regions import layers
 from catransformers.search.space import FloatArray, IntArray
+from catransformers.search.strategies.initial_design import start
 from catransformers.search.strategies.knowledge import Choice, Knowledge, learn
 from catransformers.search.strategies.one_direction import OneDirection
 from catransformers.search.strategies.pool import PoolSearch
 from catransformers.search.strategies.sobol import next_sobol
-from catransformers.search.strategies.start import start
 
 FEWEST = 2  # finished trials that the process needs
 

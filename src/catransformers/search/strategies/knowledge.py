@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from catransformers.search.problem import Observation
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
-from catransformers.search.strategies.success import success
 from catransformers.search.strategies.surrogate import AccuracyModel, fit
+from catransformers.search.strategies.training_success import success
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import qmc
 
-from catransformers.search.screening import Costed, Screen
+from catransformers.search.costs.screening import Costed, Screen
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 
 POINTS = 4096  # Sobol points of a pool

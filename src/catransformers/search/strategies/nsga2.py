@@ -30,7 +30,7 @@ from catransformers.search.strategies.designs_tried import (
 )
 
 if TYPE_CHECKING:
-    from catransformers.search.costs import Costs
+    from catransformers.search.costs.space import Costs
 
 EXTRA = 'pip install "catransformers[nsga2]"'
 POPULATION = 20

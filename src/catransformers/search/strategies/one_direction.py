@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from catransformers.search import acquisition
-from catransformers.search.many_costs import ManyCosts, OneWay
-from catransformers.search.pareto import staircase
+from catransformers.search.acquisition import one_cost as acquisition
+from catransformers.search.acquisition.scalarisation import direction
+from catransformers.search.costs.many_costs import ManyCosts, OneWay
+from catransformers.search.geometry.pareto import staircase
 from catransformers.search.problem import SearchProblem
-from catransformers.search.scalarisation import direction
 from catransformers.search.strategies.knowledge import Choice, Knowledge
 
 

@@ -10,13 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from catransformers.search import acquisition, acquisition3
-from catransformers.search.hardware_fronts import HardwareFronts
-from catransformers.search.large_space import LargeProblem
-from catransformers.search.pareto import front, staircase
-from catransformers.search.regions import layers
-from catransformers.search.scalarisation import direction, reach, scalar_cost
-from catransformers.search.screening import Costed
+from catransformers.search.acquisition import one_cost as acquisition
+from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition.scalarisation import direction, reach, scalar_cost
+from catransformers.search.costs.hardware_fronts import HardwareFronts
+from catransformers.search.costs.large_space import LargeProblem
+from catransformers.search.costs.screening import Costed
+from catransformers.search.geometry.pareto import front, staircase
+from catransformers.search.geometry.regions import layers
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.strategies.knowledge import Choice, Knowledge
 from catransformers.search.strategies.local_search import Found, View, local_search

@@ -38,13 +38,13 @@ from catransformers.search.strategies.designs_tried import (
     proposal_of,
     tried,
 )
-from catransformers.search.strategies.start import start
+from catransformers.search.strategies.initial_design import start
 from catransformers.search.strategies.surrogate import one_thread, to_logit
 
 if TYPE_CHECKING:
     from ax.api.client import Client
 
-    from catransformers.search.costs import Costs
+    from catransformers.search.costs.space import Costs
 
 EXTRA = 'pip install "catransformers[ax]"'
 INITIAL = 5  # trials of Ax's own initial design: its default

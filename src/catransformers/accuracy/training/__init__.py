@@ -1,0 +1,1 @@
+"""Training: the proxy fine-tune of a trial, and the final training with distillation."""

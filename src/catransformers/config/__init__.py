@@ -1,0 +1,1 @@
+"""The study file: its keys, what each allows, and how it is read."""

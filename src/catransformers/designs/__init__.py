@@ -1,0 +1,1 @@
+"""One design, and many: quantities, the design table, `estimate`, `sweep` and `explain`."""

@@ -1,1 +1,0 @@
-"""Energy meters: one small file each, chosen by `[execution] measure` (see `choose`)."""

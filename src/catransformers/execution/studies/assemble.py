@@ -1,0 +1,224 @@
+"""From a study's configuration to what it is made of (space, accelerators, costs), and all that is wrong with it.
+
+`check` finds what the structure of the file cannot show: names that mean nothing, data that are not there, spaces that
+are empty. Nothing is written, and all problems are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from catransformers.accuracy.tasks import TASKS, Progress, data_problems, open_task
+from catransformers.carbon.grid import region_intensity
+from catransformers.carbon.scenario import Scenario
+from catransformers.config.study import StudyConfig
+from catransformers.designs.estimate import check_node, read_scenario
+from catransformers.energy.choose import problems_of
+from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
+from catransformers.execution.cache import cache_folder
+from catransformers.execution.gate import check_gate
+from catransformers.execution.studies.base_model import base_spec, open_base
+from catransformers.hardware import spaces
+from catransformers.hardware.accelerator import AcceleratorTable
+from catransformers.hardware.technology import Technology, technology
+from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.costs.large_space import enumerable, large_space_cost
+from catransformers.search.costs.space import Costs
+from catransformers.search.problem import Limits, Objectives
+from catransformers.search.space import ModelSpace, model_space
+from catransformers.search.strategies import known_strategies
+from catransformers.units import MILLI, MM2_PER_M2
+
+MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
+
+T = TypeVar("T")
+
+
+def limits_of(config: StudyConfig, scenario: Scenario) -> Limits:
+    """A study's limits in SI units. Whatever the file says, an inference must be done before the next is due."""
+    section = config.objectives
+    latency = [] if section.max_latency_ms is None else [section.max_latency_ms * MILLI]
+    if scenario.inferences_per_second > 0:
+        latency.append(1 / scenario.inferences_per_second)
+
+    def scaled(value: float | None, factor: float) -> float | None:
+        return None if value is None else value * factor
+
+    return Limits(
+        latency=min(latency, default=None),
+        energy=scaled(section.max_energy_mj, MILLI),
+        area=scaled(section.max_area_mm2, 1 / MM2_PER_M2),
+        carbon=section.max_carbon_kg,
+        parameters=section.max_parameters,
+        tcdp=section.max_tcdp_kg_s,
+        water=section.max_water_l,
+        power=section.max_power_w,
+        tops=section.max_tops,
+        accuracy=section.min_accuracy,
+    )
+
+
+def objectives_of(config: StudyConfig) -> Objectives:
+    """What a study minimises."""
+    return Objectives(config.objectives.quantities, config.objectives.carbon_quantile)
+
+
+def scenario_of(config: StudyConfig) -> Scenario:
+    """A study's scenario: `base` names one, the other keys change it.
+
+    Raises:
+        InputError: with everything that is wrong with it.
+    """
+    return read_scenario(dict(config.scenario))
+
+
+def model_space_of(config: StudyConfig) -> ModelSpace:
+    """A study's model space.
+
+    Raises:
+        InputError: with everything that is wrong with it.
+    """
+    overrides = {name: values.model_dump() for name, values in config.model.space.items()}
+    space = model_space(base_spec(config.model), overrides)
+    if space.size > MAX_MODELS:
+        what, hint = (
+            f"{float(space.size):.3g} models",
+            f'give fewer values, for instance "{space.names[0]}" = {{ step = 2 }}',
+        )
+        raise InputError(Problem("model.space", what, f"at most {MAX_MODELS:.2g}", hint))
+    return space
+
+
+def accelerators_of(config: StudyConfig, tech: Technology | None) -> AcceleratorTable:
+    """A study's accelerators in its technology; without one only the names and values of the space are checked.
+
+    Raises:
+        InputError: with everything that is wrong with the section.
+        InfeasibleError: if no accelerator is left.
+    """
+    section = config.hardware
+    return spaces.space(
+        section.space,
+        max_tops=section.max_tops,
+        frequency_hz=tech.frequency_at if tech is not None else 1.0,
+        overrides=section.dimensions or None,
+    )
+
+
+def assemble(config: StudyConfig) -> Costs:
+    """Cost a study's whole space. Exact, seconds, no torch for the models that this package knows by name.
+
+    Of a space that is too large for that a coarse part is costed, and every other model when it is asked for.
+
+    Raises:
+        InputError: for names that mean nothing and values that cannot be; all at once.
+        InfeasibleError: if no accelerator is left in the hardware space.
+    """
+    problems: list[Problem] = []
+    models = _try(problems, lambda: model_space_of(config))
+    scenario = _try(problems, lambda: scenario_of(config))
+    tech = _try(problems, lambda: technology(config.hardware.technology))
+    table = _try(problems, lambda: accelerators_of(config, tech))
+    if scenario is not None and tech is not None:
+        _try(problems, lambda: check_node(tech, scenario))
+    if models is None or scenario is None or tech is None or table is None or problems:
+        raise InputError(problems)
+    cost = space_cost if enumerable(models, len(table)) else large_space_cost
+    return cost(
+        models,
+        table,
+        tech,
+        scenario,
+        objectives_of(config),
+        limits_of(config, scenario),
+        cache_dir=cache_folder("costs"),
+    )
+
+
+def check(config: StudyConfig, where: str = "", progress: Progress | None = None) -> list[Problem]:
+    """Everything that is wrong with a study beyond the structure of its file; opens the base model and the data.
+
+    Of a study in mode `hardware`, which needs neither weights nor data, only what it needs is looked at.
+
+    Args:
+        config: the study.
+        where: what to call the file in messages.
+        progress: called now and then with how many of how many samples of the data were looked at.
+    """
+    problems: list[Problem] = []
+    scenario = _try(problems, lambda: scenario_of(config))
+    tech = _try(problems, lambda: technology(config.hardware.technology))
+    if scenario is not None and tech is not None:
+        _try(problems, lambda: check_node(tech, scenario))
+    try:
+        _try(problems, lambda: accelerators_of(config, tech))
+    except InfeasibleError as error:
+        problems.append(Problem("hardware", str(error)))
+    if config.trains_nothing:
+        _try(problems, lambda: base_spec(config.model))
+        if config.objectives.min_accuracy is not None:
+            what = "cannot be told in mode hardware, in which no accuracy is measured"
+            problems.append(Problem("objectives.min_accuracy", what, hint="leave it out, or choose another mode"))
+    else:
+        known = _try(problems, known_strategies)
+        if known is not None and config.search.strategy not in known:
+            problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
+        _try(problems, lambda: model_space_of(config))
+        problems += _check_learning(config, progress)
+    problems = list(dict.fromkeys(problems))
+    return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
+
+
+def check_device(config: StudyConfig) -> list[Problem]:
+    """What is wrong with the device here and now; a study may go on on another machine than it began on."""
+    if config.execution.device == "cpu":
+        return []
+    import torch  # noqa: PLC0415 - only a study that trains needs it
+
+    return [] if torch.cuda.is_available() else [Problem("execution.device", "no CUDA device can be used here", "cpu")]
+
+
+def check_machine(config: StudyConfig) -> list[Problem]:
+    """What is wrong with the device, the energy meter, the named grid and what to wait for, here and now."""
+    problems = check_device(config)
+    if config.execution.region is not None:
+        region = config.execution.region
+        _try(problems, lambda: region_intensity(region, where="execution.region"))
+    return problems + problems_of(config.execution) + check_gate(config.execution)
+
+
+def _check_learning(config: StudyConfig, progress: Progress | None) -> list[Problem]:
+    """What is wrong with the base model's weights, the task, its data and the device."""
+    problems = check_machine(config)
+    if config.accuracy.precision == "fp16" and config.execution.device == "cpu":
+        problems.append(Problem("accuracy.precision", "fp16 needs a GPU", "auto, fp32, bf16"))
+    known = _try([], lambda: base_spec(config.model)) is not None  # if not, the model space has said so
+    base = _try(problems, lambda: open_base(config.model)) if known else None
+    if config.accuracy.task not in TASKS:
+        return [*problems, unknown_name("accuracy.task", "task", config.accuracy.task, TASKS)]
+    if base is None:
+        return problems + data_problems(config.accuracy) + _missing_data(config)
+    task: Any = _try(problems, lambda: open_task(config.accuracy, base))
+    if task is not None:
+        _try(problems, lambda: task.check(progress))
+    return problems
+
+
+def _missing_data(config: StudyConfig) -> list[Problem]:
+    """What can be said of the data without a base model to open the task with."""
+    data = config.accuracy.data
+    if data is None or any(sign in data for sign in "*?[{") or Path(data).expanduser().exists():
+        return []  # a pattern names files that the task looks for itself
+    return [Problem("accuracy.data", f"{data} does not exist")]
+
+
+def _try(problems: list[Problem], make: Callable[[], T]) -> T | None:
+    """What `make` makes, or None and its problems added to the list."""
+    try:
+        return make()
+    except InputError as error:
+        problems += error.problems
+        return None

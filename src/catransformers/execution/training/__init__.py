@@ -1,0 +1,1 @@
+"""The final training of a study's model, and its evaluation."""

@@ -1,0 +1,250 @@
+"""The final training of a trial's model, or the training of a base: what, on what data, for how long, and the result.
+
+A training lives in a folder of its own: `training.json` says what it is, `checkpoints/` how far, `model.safetensors`
+is the trained model and `result.json`, written last, how good it is beside what it came from. The same call goes on
+where it was, and a finished one is only read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.execution.metering import Recorder, begin, energy_file, record_of
+from catransformers.execution.studies.base_model import metadata_of, open_base
+from catransformers.execution.studies.opening import data_of
+from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
+from catransformers.execution.training.result import PoolResult, TrainingResult, read_facts, read_result
+from catransformers.files import write_whole
+from catransformers.study.directory import exclusive
+from catransformers.study.records import EnergyRecord
+
+if TYPE_CHECKING:
+    from catransformers.accuracy.metrics.score import Score
+    from catransformers.models.families.net import Net
+    from catransformers.models.loading.base import Base
+
+
+#: (step from 1, of how many, loss).
+Listener = Callable[[int, int, float], None]
+
+
+def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = None) -> TrainingResult | None:
+    """Train, or go on, or read what is finished.
+
+    Args:
+        plan: what to train.
+        folder: its folder; made if need be.
+        listen: told every step.
+
+    Returns:
+        The result; None on all processes but the first of several.
+
+    Raises:
+        InputError: for a bad plan, bad data, or a folder that holds another training; nothing is written then.
+        IntegrityError: if the folder's files are damaged.
+        StudyBusyError: if another process trains in the folder.
+        TrialFailure: if the loss is not finite.
+        KeyboardInterrupt: on Ctrl-C, after a checkpoint was written; the same call goes on.
+    """
+    import torch  # noqa: PLC0415 - heavy
+
+    from catransformers.accuracy.tasks import open_task  # noqa: PLC0415
+    from catransformers.accuracy.training.distributed import world  # noqa: PLC0415
+    from catransformers.accuracy.training.final import CHECKPOINTS  # noqa: PLC0415
+    from catransformers.models.loading.base import load_base  # noqa: PLC0415
+
+    check_plan(plan, folder)
+    torch.manual_seed(plan.seed)
+    base = open_base(plan.model)
+    start = base if plan.start is None else load_base(str(plan.start))
+    task = open_task(plan.accuracy, base)
+    plan = replace(plan, accuracy=plan.accuracy.model_copy(update={"steps": steps_of(plan, task)}))
+    facts = _facts(plan, base, start)
+    with world(plan.device) as here, _claimed(folder, facts) if here.chief else nullcontext():
+        here.meet()
+        if (folder / RESULT).is_file():
+            return read_result(folder) if here.chief else None
+        if here.chief and not (folder / CHECKPOINTS).is_dir():
+            task.check()
+        here.meet()
+        return _Training(plan, folder, base, start, task, facts).run(here, listen)
+
+
+def _facts(plan: TrainingPlan, base: Base, start: Base) -> dict[str, Any]:
+    """What a training is: what may not change when it goes on."""
+    kept = plan.accuracy.model_dump(mode="json", exclude={"workers", "micro_batch", "pool_samples"})
+    return {
+        "label": plan.label,
+        "model": plan.model.model_dump(mode="json", exclude={"space", "importance"}),
+        "base_sha256": base.sha256,
+        "start_sha256": start.sha256,
+        "seed": plan.seed,
+        **data_of(plan.accuracy),
+        **kept,
+    }
+
+
+@contextmanager
+def _claimed(folder: Path, facts: dict[str, Any]) -> Iterator[None]:
+    """Make the folder this training's, or see that it is, and be the only one in it.
+
+    Raises:
+        InputError: if it holds another training, with all that differs.
+        IntegrityError: if what it holds cannot be read.
+        StudyBusyError: if another process trains in it.
+    """
+    _compare(folder, facts)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder / ".lock", folder, "this training"):
+        _compare(folder, facts)
+        if not (folder / FACTS).is_file():
+            write_whole(folder / FACTS, json.dumps(facts, indent=1, allow_nan=False) + "\n")
+        yield
+
+
+def _compare(folder: Path, facts: dict[str, Any]) -> None:
+    """That the training in a folder, if there is one, is this one."""
+    path = folder / FACTS
+    if not path.is_file():
+        return
+    before = read_facts(folder)
+    hint = "use another folder (--out), or remove this one"
+    changed = [key for key in sorted({*before, *facts}) if before.get(key) != facts.get(key)]
+    if changed:
+        was = [f"was {before.get(key)!r} when the training began, is {facts.get(key)!r} now" for key in changed]
+        raise InputError([Problem(f"{path}: {key}", what, hint=hint) for key, what in zip(changed, was, strict=True)])
+
+
+class _Training:
+    """One attempt at a training."""
+
+    def __init__(
+        self, plan: TrainingPlan, folder: Path, base: Base, start: Base, task: Any, facts: dict[str, Any]
+    ) -> None:
+        self.plan, self.folder, self.base, self.start, self.task, self.facts = plan, folder, base, start, task, facts
+
+    def run(self, here: Any, listen: Listener | None) -> TrainingResult | None:
+        """Train and judge."""
+        from catransformers.accuracy.training.final import train  # noqa: PLC0415
+        from catransformers.accuracy.training.proxy import ProxySettings, torch_threads  # noqa: PLC0415
+        from catransformers.models.families.net import float_copy  # noqa: PLC0415
+        from catransformers.models.loading.tensor_cache import content_key  # noqa: PLC0415
+
+        section = self.plan.accuracy
+        settings = ProxySettings(
+            steps=section.steps,
+            learning_rate=section.learning_rate,
+            batch_size=section.batch_size,
+            warmup_fraction=section.warmup_fraction,
+            distillation=section.distillation,
+            micro_batch=section.micro_batch,
+            precision=section.precision,
+            seed=self.plan.seed,
+            threads=self.plan.threads,
+        )
+        net = float_copy(self.start.net).to(here.device)
+        teacher = None
+        if self.plan.start is not None:
+            teacher = self.base.net.to(here.device)
+        recorder, records = self._meter(here)
+        try:
+            with torch_threads(self.plan.threads):
+                before = self._judge(net, here)
+                done = train(
+                    net,
+                    self.task,
+                    settings,
+                    self.folder,
+                    here,
+                    base=teacher,
+                    identity=content_key(self.facts),
+                    checkpoint_minutes=self.plan.checkpoint_minutes,
+                    progress=None if listen is None or not here.chief else lambda n, x: listen(n, section.steps, x),
+                )
+                after, of_base = self._judge(net, here), None if teacher is None else self._judge(teacher, here)
+        finally:
+            if recorder is not None:
+                recorder.stop()
+        if not here.chief:
+            return None
+        return self._finish(net, _pools(before, after, of_base), done, tuple(records()))
+
+    def _judge(self, net: Net, here: Any) -> dict[str, Score]:
+        """Accuracies by pool, on the first of several processes."""
+        return {pool: self.task.evaluate(net, pool) for pool in ("validation", "test")} if here.chief else {}
+
+    def _meter(self, here: Any) -> tuple[Recorder | None, Callable[[], list[EnergyRecord]]]:
+        """A meter of this attempt, and the records of all attempts so far."""
+        import uuid  # noqa: PLC0415
+
+        attempt = uuid.uuid4().hex
+        meter, note = begin(self.plan.measure, self.plan.device) if here.chief else (None, "")
+        if here.size > 1:
+            note += f"the first of {here.size} processes only; "
+
+        def keep(reading: Any, ended: bool) -> None:
+            noted = replace(reading, detail=note + reading.detail)
+            record = record_of(attempt, "train", None, noted, ended=ended)
+            path = self.folder / energy_file(attempt)
+            write_whole(path, json.dumps(asdict(record), allow_nan=False) + "\n")
+
+        def records() -> list[EnergyRecord]:
+            found = []
+            for path in sorted(self.folder.glob(energy_file("*"))):
+                with suppress(OSError, ValueError, TypeError, IntegrityError):  # cut off while it was written
+                    found.append(EnergyRecord(**json.loads(path.read_text(encoding="utf-8"))))
+            return found
+
+        return (None if meter is None else Recorder(meter, keep)), records
+
+    def _finish(
+        self, net: Net, pools: dict[str, PoolResult], done: Any, energy: tuple[EnergyRecord, ...]
+    ) -> TrainingResult:
+        """Write the model, then the result, then remove the checkpoints."""
+        import shutil  # noqa: PLC0415
+
+        from catransformers.accuracy.tasks import task_kind  # noqa: PLC0415
+        from catransformers.accuracy.training.final import CHECKPOINTS  # noqa: PLC0415
+        from catransformers.models.loading.storage import save_model  # noqa: PLC0415
+
+        self.base.save_files(self.folder)
+        sha256 = save_model(net, self.folder / MODEL, {**metadata_of(self.base, self.task), "training": self.facts})
+        tenth = max(1, len(done.losses) // 10)
+        result = TrainingResult(
+            folder=self.folder,
+            label=self.plan.label,
+            steps=done.steps,
+            seconds=done.seconds,
+            losses=(sum(done.losses[:tenth]) / tenth, sum(done.losses[-tenth:]) / tenth),
+            pools=pools,
+            metric=task_kind(self.plan.accuracy.task).metric,
+            energy=energy,
+            sha256=sha256,
+        )
+        write_whole(self.folder / RESULT, json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n")
+        shutil.rmtree(self.folder / CHECKPOINTS, ignore_errors=True)
+        return result
+
+
+def _pools(
+    before: dict[str, Score], after: dict[str, Score], of_base: dict[str, Score] | None
+) -> dict[str, PoolResult]:
+    from catransformers.accuracy.metrics.score import paired_difference  # noqa: PLC0415
+
+    pools = {}
+    for pool, own in after.items():
+        first, base = before[pool], None if of_base is None else of_base[pool]
+        pools[pool] = PoolResult(
+            before=(first.accuracy, first.standard_error),
+            after=(own.accuracy, own.standard_error),
+            base=None if base is None else (base.accuracy, base.standard_error),
+            difference=paired_difference(own, first if base is None else base),
+            metrics=dict(own.metrics),
+        )
+    return pools

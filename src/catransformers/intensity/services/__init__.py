@@ -1,0 +1,1 @@
+"""Clients of services that forecast grid carbon intensity, one file each."""

@@ -1,0 +1,1 @@
+"""Structured pruning, and the importance scores by which it chooses."""

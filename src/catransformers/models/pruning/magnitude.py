@@ -1,0 +1,68 @@
+"""Importance without data: the size of the weights that belong to a part; and the random control.
+
+The score of a part is the Euclidean norm of all weights of matrices that go if it goes: a head's rows of Q, K and V and
+columns of the output projection, a neuron's rows and columns, a channel's, a layer's own.
+
+Source: Han et al., Learning both Weights and Connections for Efficient Neural Networks, NeurIPS 2015 (magnitude).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from catransformers.models.families.net import Net, Stack
+from catransformers.models.pruning.importance import Scores
+
+
+def magnitude_scores(net: Net) -> Scores:
+    """Per stack: the norms of heads, neurons, channels and layers, double precision on the CPU."""
+    return {stack.name: _stack_scores(net, stack) for stack in net.stacks()}
+
+
+@torch.no_grad()
+def _stack_scores(net: Net, stack: Stack) -> dict[str, Tensor]:
+    size = stack.size(net.spec.dimensions())
+    squares = {
+        "heads": torch.zeros(size.layers, size.heads, dtype=torch.float64),
+        "ffn": torch.zeros(size.layers, size.ffn, dtype=torch.float64),
+        "embed": torch.zeros(size.embed, dtype=torch.float64),
+        "layers": torch.zeros(size.layers, dtype=torch.float64),
+    }
+    for name, tensor in net.state_dict().items():
+        axes = stack.stem_axes.get(name)
+        layer: int | None = None
+        if name.startswith(stack.blocks + "."):
+            position, _, rest = name.removeprefix(stack.blocks + ".").partition(".")
+            axes, layer = stack.block_axes.get(rest), int(position)
+        if axes is None or tensor.dim() < 2:
+            continue
+        square = tensor.detach().cpu().double().square()
+        if layer is not None:
+            squares["layers"][layer] += square.sum()
+        for number, axis in enumerate(axes):
+            along = square.sum(dim=[i for i in range(square.dim()) if i != number])
+            if axis == "embed":
+                squares["embed"] += along
+            elif axis == "ffn" and layer is not None:
+                squares["ffn"][layer] += along
+            elif axis in ("attention", "kv") and layer is not None:
+                squares["heads"][layer] += along.view(size.heads, -1).sum(dim=1)
+            elif axis == "qkv" and layer is not None:
+                squares["heads"][layer] += along.view(3, size.heads, -1).sum(dim=(0, 2))
+    return {part: total.sqrt() for part, total in squares.items()}
+
+
+def random_scores(net: Net, seed: int) -> Scores:
+    """Per stack: uniform random scores of heads, neurons, channels and layers."""
+    generator = torch.Generator().manual_seed(seed)
+    found: Scores = {}
+    for stack in net.stacks():
+        size = stack.size(net.spec.dimensions())
+        found[stack.name] = {
+            "heads": torch.rand(size.layers, size.heads, generator=generator),
+            "ffn": torch.rand(size.layers, size.ffn, generator=generator),
+            "embed": torch.rand(size.embed, generator=generator),
+            "layers": torch.rand(size.layers, generator=generator),
+        }
+    return found

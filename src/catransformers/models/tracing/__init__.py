@@ -1,0 +1,1 @@
+"""A workload from any torch module, traced on the meta device."""

@@ -1,0 +1,1 @@
+"""What `analyse` shows: fronts, iso-accuracy designs, shares, pruned dimensions."""

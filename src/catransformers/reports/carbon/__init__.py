@@ -1,0 +1,1 @@
+"""What a footprint depends on: sensitivity, in words and pictures."""

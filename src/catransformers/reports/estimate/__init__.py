@@ -1,0 +1,1 @@
+"""One design in words and pictures: its explanation and its roofline."""

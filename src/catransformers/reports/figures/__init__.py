@@ -1,0 +1,1 @@
+"""What all figures share: one style, and the page around an interactive one."""

@@ -1,0 +1,1 @@
+"""A schedule in words, as a picture and as data."""

@@ -1,0 +1,342 @@
+"""What every model of a space costs on every accelerator: exact, from a few hundred layer shapes, before any training.
+
+Puts workloads, hardware and carbon together for a study (section 4.3 of the design, *separability*). The result knows
+each model's cheapest accelerator, can list all designs of one model, and splits what a design saves into the part of
+the hardware and the part of pruning.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.carbon.footprint import footprint
+from catransformers.carbon.impacts import impact_footprint, unknown_factors
+from catransformers.carbon.scenario import Scenario
+from catransformers.errors import InputError, Problem
+from catransformers.hardware.accelerator import AcceleratorTable
+from catransformers.hardware.area import die_area
+from catransformers.hardware.cost import cost_tables
+from catransformers.hardware.power import power_table
+from catransformers.hardware.technology import Technology
+from catransformers.search.costs.carbon_quantile import QuantileCarbon
+from catransformers.search.costs.cheapest import cheapest
+from catransformers.search.costs.designs import Attribution, DesignCost, Designs, Shortfall, designs
+from catransformers.search.costs.hardware_fronts import HardwareFronts, hardware_fronts
+from catransformers.search.costs.many_costs import ManyCosts, many_costs
+from catransformers.search.costs.shapes import StackShapes, prefixes_of
+from catransformers.search.costs.space import Costs
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts
+from catransformers.search.problem import (
+    REFERENCE_MARGIN,
+    Limits,
+    Objective,
+    Objectives,
+    SearchProblem,
+    reference_cost,
+)
+from catransformers.search.space import FloatArray, IntArray, ModelSpace
+from catransformers.units import GIGA
+from catransformers.workloads import families
+from catransformers.workloads.spec import ModelSpec
+
+__all__ = ["Attribution", "DesignCost", "SpaceCost", "check_room", "space_cost"]
+
+
+@dataclass(frozen=True)
+class SpaceCost(Costs):
+    """The cost side of a study whose models are all costed; see `space_cost`, which makes it.
+
+    Args:
+        first: the costs of the variants of the first stack (of CLIP, the vision encoder).
+        second: those of the second one (of CLIP, the text encoder); nothing in a family that has one stack.
+        parameters: (models,).
+    """
+
+    first: StackCosts
+    second: StackCosts
+    parameters: IntArray
+
+    @cached_property
+    def fronts(self) -> HardwareFronts | None:
+        """Where two quantities are minimised, every model's exact front in them under the limits; takes a while."""
+        if self.both is None:
+            return None
+        found = hardware_fronts(
+            self.first,
+            self.second,
+            self.silicon,
+            self.both,
+            self.limits.of_designs(),
+            second_times=self.scenario.texts_per_image,
+        )
+        if self.limits.parameters is not None:
+            found = found.where(self.parameters <= self.limits.parameters)
+        return found
+
+    @cached_property
+    def many_designs(self) -> ManyCosts | None:
+        """Where three quantities or more are minimised, the designs of all models."""
+        if self.many is None:
+            return None
+        return many_costs(
+            self.first,
+            self.second,
+            self.silicon,
+            self.many,
+            self.reference,
+            self.limits.of_designs(),
+            second_times=self.scenario.texts_per_image,
+            allowed=np.isfinite(self.cost),
+        )
+
+    @property
+    def _dearest(self) -> int:
+        """The model that costs most of those that have a feasible accelerator."""
+        return int(np.where(np.isfinite(self.cost), self.cost, -np.inf).argmax())
+
+    @cached_property
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the hypervolume's reference point, fixed by the study alone.
+
+        Of one quantity: `problem.reference_cost`. Of two: 1.1 × the dearest that the base model's own front is in
+        each; where the base breaks a limit, 1.1 × the dearest that any model's front is. Of more: as of two, but
+        where the base breaks a limit, the model whose least first cost is greatest stands in for it.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        if self.many is not None:
+            found = self.base_designs if self.base_designs.within.any() else self.designs(self._dearest)
+            points = found.points(found.front(self.many), self.many)
+            return tuple(REFERENCE_MARGIN * float(end) for end in points.max(axis=0))
+        if self.both is None:
+            base = self.base_best.objective if self.base_best.feasible else np.inf
+            return (reference_cost(base, self.cost),)
+        own = self.base_designs.front(self.both)
+        if own.size:
+            ends = [float(self.base_designs.quantity(name)[own].max()) for name in self.both]
+        else:
+            _ = self.cost  # says why, if nothing is feasible
+            assert self.fronts is not None  # noqa: S101 - there are two quantities
+            ends = [float(self.fronts.first.max()), float(self.fronts.second.max())]
+        return tuple(REFERENCE_MARGIN * end for end in ends)
+
+    @cached_property
+    def _cheapest(self) -> tuple[FloatArray, NDArray[np.int32]]:
+        cost, accelerator = self._least(self.objective, self.limits.of_designs())
+        if self.limits.parameters is not None:
+            outside = self.parameters > self.limits.parameters
+            cost, accelerator = np.where(outside, np.inf, cost), np.where(outside, np.int32(-1), accelerator)
+        if not np.isfinite(cost).any():
+            raise self.space_shortfall().error("every model of the space")
+        return cost, accelerator
+
+    def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
+        return cheapest(
+            self.first,
+            self.second,
+            self.silicon,
+            quantity,
+            limits,
+            second_times=self.scenario.texts_per_image,
+        )
+
+    @property
+    def cost(self) -> FloatArray:
+        """(models,) the least objective over all feasible accelerators; infinite where there is none.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        return self._cheapest[0]
+
+    @property
+    def accelerator(self) -> NDArray[np.int32]:
+        """(models,) the row of the accelerator that gives `cost`; −1 where there is none."""
+        return self._cheapest[1]
+
+    @cached_property
+    def feasible_models(self) -> int:
+        """How many models have an accelerator that keeps the limits."""
+        return int(np.isfinite(self.cost).sum())
+
+    def cost_of(self, index: int) -> float:
+        """The least objective of one model over all feasible accelerators; infinite where there is none."""
+        return float(self.cost[index])
+
+    def accelerator_of(self, index: int) -> int:
+        """The row of the accelerator that gives `cost_of`; −1 where there is none."""
+        return int(self.accelerator[index])
+
+    def designs(self, index: int) -> Designs:
+        """Model `index` on every accelerator of the table."""
+        v, w = divmod(index, self.second.layers.size)
+        return designs(
+            (self.first, v),
+            (self.second, w),
+            self.silicon,
+            self.limits,
+            second_times=self.scenario.texts_per_image,
+            parameters=int(self.parameters[index]),
+        )
+
+    def problem(self) -> SearchProblem:
+        """What a strategy gets to see.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        cost = self.cost
+        first, *further = self.reference
+        return SearchProblem(
+            space=self.space,
+            cost=cost,
+            reference_cost=first,
+            objectives=self.objectives,
+            fronts=self.fronts,
+            second_reference=further[0] if self.both else None,
+            floor=self.limits.floor,
+            many=self.many_designs,
+        )
+
+    def space_shortfall(self) -> Shortfall:
+        """Which limit no model of the space keeps; as `shortfall`, over all models."""
+        if self.limits.parameters is not None and self.parameters.min() > self.limits.parameters:
+            return Shortfall("parameters", int(self.parameters.min()), self.limits.parameters)
+        allowed = np.ones(self.space.size, dtype=np.bool_)
+        if self.limits.parameters is not None:
+            allowed = self.parameters <= self.limits.parameters
+        bounds = self.limits.of_designs()
+        misses = []
+        for name, bound in bounds.items():
+            others = {other: value for other, value in bounds.items() if other != name}
+            misses.append(Shortfall(name, float(self._least(name, others)[0][allowed].min()), bound))
+        possible = [miss for miss in misses if np.isfinite(miss.demand)]
+        if possible:
+            return min(possible, key=lambda miss: miss.demand / miss.bound)
+        alone = [
+            Shortfall(name, float(self._least(name, {})[0][allowed].min()), bound) for name, bound in bounds.items()
+        ]
+        return max(alone, key=lambda miss: miss.demand / miss.bound)
+
+
+def space_cost(
+    space: ModelSpace,
+    table: AcceleratorTable,
+    technology: Technology,
+    scenario: Scenario,
+    objective: Objective | Objectives = "carbon",
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    *,
+    cache_dir: str | None = None,
+) -> SpaceCost:
+    """Cost every layer shape and stem of the space on every accelerator.
+
+    Each operator is mapped for the least product of energy and delay, as `estimate` does, whatever the objective.
+
+    Args:
+        space: the models.
+        table: the accelerators.
+        technology: what these are made of.
+        scenario: where and how long they are made and used, and how many texts an image meets.
+        objective: what is minimised: one quantity, or `Objectives` for two or for another quantile of carbon.
+        limits: what no design may exceed.
+        cache_dir: folder of a cache of operators' costs; None for none.
+
+    Raises:
+        InputError: if the DRAM is too small, or water is asked for on a grid whose factor is not known.
+    """
+    objectives = objective if isinstance(objective, Objectives) else Objectives((objective,))
+    asked = {*objectives.minimise, *limits.of_designs()}
+    water = water_terms(scenario, area_m2=die_area(table, technology).total) if "water" in asked else None
+    check_room(space, table, scenario)
+    area, power = die_area(table, technology).total, power_table(table, technology)
+    embodied = np.empty((2, len(table)))
+    for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
+        embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
+    prefixes = prefixes_of(space.base)
+    alone = ModelSpace(space.base, {name: (size,) for name, size in space.base.dimensions().items()})
+    shapes = [StackShapes.of(models, prefix) for models in (space, alone) for prefix in prefixes]
+    rows = [work for found in shapes for work in found.workloads]
+    resident, streamed = cost_tables(rows, table, technology, cache_dir=cache_dir)
+    latency = np.stack([streamed.latency_s, resident.latency_s])
+    energy = np.stack([streamed.energy_j, resident.energy_j])
+    ends = np.cumsum([len(found.workloads) for found in shapes])
+    costs = [
+        found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
+        for found, end in zip(shapes, ends, strict=True)
+    ]
+    first, second = _two(costs[: len(prefixes)], len(table))
+    base_first, base_second = _two(costs[len(prefixes) :], len(table))
+    return SpaceCost(
+        space=space,
+        table=table,
+        technology=technology,
+        scenario=scenario,
+        objectives=objectives,
+        limits=limits,
+        first=first,
+        second=second,
+        base_first=base_first,
+        base_second=base_second,
+        silicon=Silicon(
+            area_m2=area,
+            capacity_bytes=table.global_bytes,
+            embodied_kg=embodied,
+            idle_w=np.stack([power.idle_streamed_w, power.idle_resident_w]),
+            period_s=scenario.period_s,
+            operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
+            tops=np.asarray(table.peak_tops(technology.frequency_at(table.voltage_v)), dtype=np.float64),
+            water_l=None if water is None else water[0],
+            water_l_per_j=0.0 if water is None else water[1],
+            carbon_at=None if objectives.carbon_quantile == "p50" else QuantileCarbon(area, scenario, 0.95),
+        ),
+        parameters=_parameters(shapes[: len(prefixes)], space.base),
+    )
+
+
+def water_terms(scenario: Scenario, area_m2: FloatArray) -> tuple[FloatArray, float]:
+    """Litres for making each device, and for each joule of an inference with its wait over the life.
+
+    Raises:
+        InputError: if the water factor of one of the scenario's two grids is not known.
+    """
+    making = impact_footprint("water", area_m2, 0.0, scenario)
+    using = impact_footprint("water", 0.0, 1.0, scenario)
+    if making.total is None or using.total is None:
+        raise InputError(unknown_factors("water", scenario))
+    return making.total, float(using.total)
+
+
+def _two(stacks: list[StackCosts], accelerators: int) -> tuple[StackCosts, StackCosts]:
+    """A model's stacks, with nothing in the place of a second one that it lacks."""
+    first, second = stacks if len(stacks) > 1 else (*stacks, StackCosts.nothing(accelerators))
+    return first, second
+
+
+def _parameters(stacks: list[StackShapes], base: ModelSpec) -> IntArray:
+    """(models,) parameters: what a variant of one stack saves does not depend on the other stack."""
+    whole = families.parameters(base)
+    found = stacks[0].parameters
+    for other in stacks[1:]:
+        found = (found[:, None] + (other.parameters - whole)).ravel()
+    return found
+
+
+def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -> None:
+    """A study's DRAM must hold its largest model wherever that does not fit on chip.
+
+    Raises:
+        InputError: if it does not.
+    """
+    work = families.workload(space.base)
+    needed = work.weight_bytes + work.activation_bytes
+    if scenario.dram == "never" or (needed <= table.global_bytes).all() or scenario.with_room(needed) is scenario:
+        return
+    enough = scenario.with_room(needed).dram_gb
+    what = f"{scenario.dram_gb:g} GB do not hold the base model ({needed / GIGA:.3g} GB)"
+    raise InputError(Problem("scenario.dram_gb", what, f"{enough:g} or more"))

@@ -1,0 +1,167 @@
+"""From latency and energy to all that a study minimises or limits, for many models and accelerators at once.
+
+Carbon and water are what the making of a device takes plus a price times the energy that one inference and the wait for
+the next one draw; the product of carbon and delay (tCDP) and the mean power are made of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catransformers.hardware.power import energy_with_idle_j
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
+from catransformers.search.space import FloatArray, IntArray
+
+_ENERGY = frozenset({"carbon", "energy", "tcdp", "water", "power"})
+_LATENCY = frozenset({"carbon", "latency", "tcdp", "water", "power"})
+
+
+def values_of(
+    names: Collection[str],
+    latency_s: FloatArray | None,
+    energy_j: FloatArray | None,
+    resident: NDArray[np.bool_],
+    silicon: Silicon,
+    chosen: IntArray | slice,
+) -> dict[str, FloatArray]:
+    """Quantities of designs, SI, (…, accelerators) each.
+
+    Args:
+        names: which: some of `problem.UNITS`.
+        latency_s, energy_j: (…, accelerators) of one inference; None where no asked-for quantity depends on it.
+        resident: (…, accelerators) whether the weights stay on chip.
+        silicon: the accelerators.
+        chosen: those of them that lie on the last axis.
+    """
+    wanted = set(names)
+    found: dict[str, FloatArray] = {}
+    if energy_j is not None:
+        found["energy"] = energy_j
+    if latency_s is not None:
+        found["latency"] = latency_s
+    if wanted & {"carbon", "tcdp", "water"}:
+        assert latency_s is not None and energy_j is not None  # noqa: S101 - `needs` says so
+        idle = silicon.idle_w[:, chosen]
+        life_energy = energy_with_idle_j(
+            energy_j, latency_s, np.where(resident, idle[RESIDENT], idle[STREAMED]), silicon.period_s
+        )
+        if wanted & {"carbon", "tcdp"}:
+            found["carbon"] = _carbon(life_energy, resident, silicon, chosen)
+        if "tcdp" in wanted:
+            found["tcdp"] = found["carbon"] * latency_s
+        if "water" in wanted:
+            assert silicon.water_l is not None  # noqa: S101 - a study that asks for water has its factors
+            found["water"] = silicon.water_l_per_j * life_energy + silicon.water_l[chosen]
+    if "power" in wanted:
+        assert latency_s is not None and energy_j is not None  # noqa: S101 - `needs` says so
+        found["power"] = energy_j / latency_s
+    if "area" in wanted:
+        found["area"] = np.broadcast_to(silicon.area_m2[chosen], resident.shape)
+    if "tops" in wanted:
+        assert silicon.tops is not None  # noqa: S101 - `space_cost` always gives it
+        found["tops"] = np.broadcast_to(silicon.tops[chosen], resident.shape)
+    return {name: found[name] for name in wanted}
+
+
+def _carbon(
+    life_energy: FloatArray, resident: NDArray[np.bool_], silicon: Silicon, chosen: IntArray | slice
+) -> FloatArray:
+    if silicon.carbon_at is not None:
+        return silicon.carbon_at(life_energy, resident, chosen)
+    embodied = silicon.embodied_kg[:, chosen]
+    carbon: FloatArray = silicon.operational_kg_per_j * life_energy
+    carbon += np.where(resident, embodied[RESIDENT], embodied[STREAMED])
+    return carbon
+
+
+class Block:
+    """All quantities of all models on some accelerators, block by block of the first stack's variants."""
+
+    def __init__(
+        self,
+        names: Collection[str],
+        first: StackCosts,
+        second: StackCosts,
+        silicon: Silicon,
+        chosen: IntArray,
+        second_times: float,
+    ) -> None:
+        self._names, self._first, self._second, self._silicon, self._chosen = names, first, second, silicon, chosen
+        wanted, everything = set(names), slice(None)
+        self._energy = second_times * second.energy_j(everything, chosen) if wanted & _ENERGY else None
+        self._latency = second_times * second.latency_s(everything, chosen) if wanted & _LATENCY else None
+
+    def values(
+        self, v: IntArray | slice, w: IntArray | slice = slice(None), some: IntArray | slice = slice(None)
+    ) -> dict[str, FloatArray]:
+        """Quantities of the models made of the variants `v` and `w`, on `some` of the accelerators: (v, w, some)."""
+        chosen = self._chosen[some]
+        resident = demand_bytes(self._first, self._second, v)[:, w, None] <= self._silicon.capacity_bytes[chosen]
+        energy = latency = None
+        if self._energy is not None:
+            energy = _combined(self._first.energy_j(v, chosen), self._energy[:, w][:, :, some], resident)
+        if self._latency is not None:
+            latency = _combined(self._first.latency_s(v, chosen), self._latency[:, w][:, :, some], resident)
+        return values_of(self._names, latency, energy, resident, self._silicon, chosen)
+
+    def bounds(
+        self, v: IntArray, begins: IntArray, w: IntArray
+    ) -> Iterator[tuple[NDArray[np.bool_], dict[str, FloatArray], dict[str, FloatArray]]]:
+        """Between which values the quantities of groups of models lie, streamed and resident.
+
+        Args:
+            v: variants of the first stack, group by group.
+            begins: where in `v` each group begins.
+            w: some variants of the second stack.
+
+        Yields:
+            For each of the two modes whether some model is in it, (groups, accelerators); then the least and the
+            greatest values that the quantities can have there.
+        """
+        demand = demand_bytes(self._first, self._second, v)[:, w]
+        least = np.minimum.reduceat(demand.min(axis=1), begins)[:, None]
+        most = np.maximum.reduceat(demand.max(axis=1), begins)[:, None]
+        capacity = self._silicon.capacity_bytes[self._chosen]
+        latency, energy = (
+            None if of_second is None else _between(of_first(v, self._chosen), of_second[:, w], begins)
+            for of_first, of_second in (
+                (self._first.latency_s, self._latency),
+                (self._first.energy_j, self._energy),
+            )
+        )
+        for mode, occurs in ((STREAMED, most > capacity), (RESIDENT, least <= capacity)):
+            resident = np.full(occurs.shape, mode == RESIDENT)
+            found = []
+            for low, high in ((0, 1), (1, 0)):  # an inference that takes longer waits less for the next one
+                values = values_of(
+                    self._names,
+                    None if latency is None else latency[high][mode],
+                    None if energy is None else energy[low][mode],
+                    resident,
+                    self._silicon,
+                    self._chosen,
+                )
+                if latency is not None:
+                    if "tcdp" in values:
+                        values["tcdp"] = values["tcdp"] / latency[high][mode] * latency[low][mode]
+                    if "latency" in values:
+                        values["latency"] = latency[low][mode]
+                found.append(values)
+            yield occurs, found[0], found[1]
+
+
+def _between(first: FloatArray, second: FloatArray, begins: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(2, groups, a) least and greatest sum of each group of the first stack's variants with any of the second's."""
+    least = np.minimum.reduceat(first, begins, axis=1) + second.min(axis=1, keepdims=True)
+    return least, np.maximum.reduceat(first, begins, axis=1) + second.max(axis=1, keepdims=True)
+
+
+def _combined(first: FloatArray, second: FloatArray, resident: NDArray[np.bool_]) -> FloatArray:
+    """(v, w, a): the sum of both stacks, each as the residency says."""
+    first, second = first[:, :, None, :], second[:, None, :, :]
+    total: FloatArray = np.asarray(first[STREAMED] + second[STREAMED], dtype=np.float64)
+    np.copyto(total, first[RESIDENT] + second[RESIDENT], where=resident)
+    return total

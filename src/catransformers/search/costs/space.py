@@ -1,0 +1,199 @@
+"""The cost side of a study: what a model costs on an accelerator, whichever way its space of models is gone through.
+
+`space_cost.SpaceCost` knows every model of a space that can be enumerated, `large_space.LargeSpaceCost` works out
+those that are asked for. What they answer of one model is the same.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Self
+
+import numpy as np
+
+from catransformers.carbon.scenario import Scenario
+from catransformers.hardware.accelerator import AcceleratorTable
+from catransformers.hardware.technology import Technology
+from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, shortfall
+from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.problem import Limits, Objective, Objectives, Searched
+from catransformers.search.space import FloatArray, ModelSpace
+from catransformers.workloads import families
+
+
+@dataclass(frozen=True)
+class Costs(ABC):
+    """What both ways share.
+
+    Args:
+        space: the models.
+        table: the accelerators.
+        technology: what these are made of.
+        scenario: where and how long they are made and used.
+        objectives: what is minimised.
+        limits: what no design may exceed.
+        base_first: the base model's first stack, one variant.
+        base_second: its second one.
+        silicon: area, buffers and embodied carbon of the accelerators.
+    """
+
+    space: ModelSpace
+    table: AcceleratorTable
+    technology: Technology
+    scenario: Scenario
+    objectives: Objectives
+    limits: Limits
+    base_first: StackCosts
+    base_second: StackCosts
+    silicon: Silicon
+
+    @property
+    @abstractmethod
+    def reference(self) -> tuple[float, ...]:
+        """The costs of the hypervolume's reference point, fixed by the study alone.
+
+        Raises:
+            InfeasibleError: if no model has a feasible accelerator.
+        """
+
+    @property
+    @abstractmethod
+    def feasible_models(self) -> int | None:
+        """How many models have an accelerator that keeps the limits; None where they are too many to look at."""
+
+    @abstractmethod
+    def cost_of(self, index: int) -> float:
+        """The least objective of model `index` over all feasible accelerators; infinite where there is none."""
+
+    @abstractmethod
+    def accelerator_of(self, index: int) -> int:
+        """The row of the accelerator that gives `cost_of`; −1 where there is none."""
+
+    @abstractmethod
+    def designs(self, index: int) -> Designs:
+        """Model `index` on every accelerator of the table."""
+
+    @abstractmethod
+    def problem(self) -> Searched:
+        """What a strategy gets to see.
+
+        Raises:
+            InfeasibleError: if no model has a feasible accelerator.
+        """
+
+    @property
+    def objective(self) -> Objective:
+        """The quantity that is minimised (first)."""
+        return self.objectives.first
+
+    @property
+    def both(self) -> tuple[str, str] | None:
+        """The two quantities that are minimised; None where it is one, or more."""
+        names = self.objectives.minimise
+        return (names[0], names[1]) if len(names) == 2 else None
+
+    @property
+    def many(self) -> tuple[str, ...] | None:
+        """The quantities that are minimised where they are three or more; else None."""
+        names = self.objectives.minimise
+        return names if len(names) > 2 else None
+
+    def under(self, scenario: Scenario, limits: Limits, silicon: Silicon) -> Self:
+        """The same models and accelerators under another scenario, and what follows from it."""
+        return replace(self, scenario=scenario, limits=limits, silicon=silicon)
+
+    def costs_of(self, models: Sequence[int]) -> FloatArray:
+        """(models,) their least objectives."""
+        return np.array([self.cost_of(model) for model in models], dtype=np.float64)
+
+    def front_of(self, index: int) -> tuple[FloatArray, FloatArray]:
+        """Model `index`: first and second costs of its exact hardware front, where two quantities are minimised."""
+        if self.both is None:
+            raise ValueError("this study minimises one quantity")
+        found = self.designs(index)
+        chosen = found.front(self.both)
+        return found.quantity(self.both[0])[chosen], found.quantity(self.both[1])[chosen]
+
+    def points_of(self, index: int) -> FloatArray:
+        """(points, costs) the exact hardware front of model `index` in all that is minimised."""
+        names = self.objectives.minimise
+        found = self.designs(index)
+        return found.points(found.front(names), names)
+
+    @cached_property
+    def base_designs(self) -> Designs:
+        """The base model on every accelerator of the table."""
+        return designs(
+            (self.base_first, 0),
+            (self.base_second, 0),
+            self.silicon,
+            self.limits,
+            second_times=self.scenario.texts_per_image,
+            parameters=families.parameters(self.space.base),
+        )
+
+    def design(self, found: Designs, accelerator: int) -> DesignCost:
+        """One of a model's designs, picked out."""
+        return DesignCost(
+            accelerator=self.table[accelerator],
+            accelerator_index=accelerator,
+            resident=bool(found.resident[accelerator]),
+            feasible=bool(found.within[accelerator]),
+            latency_s=float(found.latency_s[accelerator]),
+            energy_j=float(found.energy_j[accelerator]),
+            idle_w=float(found.idle_w[accelerator]),
+            life_energy_j=float(found.life_energy_j[accelerator]),
+            area_m2=float(found.area_m2[accelerator]),
+            embodied_kg=float(found.embodied_kg[accelerator]),
+            operational_kg=float(found.operational_kg[accelerator]),
+            objective=found.of(self.objective, accelerator),
+            further=tuple(found.of(name, accelerator) for name in self.objectives.minimise[1:]),
+        )
+
+    def best(self, index: int) -> DesignCost:
+        """Model `index` on its cheapest feasible accelerator.
+
+        Raises:
+            InfeasibleError: if it has none: which limit, by how much.
+        """
+        found = self.designs(index)
+        if self.silicon.carbon_at is not None and self.accelerator_of(index) >= 0:
+            return self.design(found, self.accelerator_of(index))  # a quantile on all accelerators takes long
+        chosen = found.best(self.objective)
+        if chosen is None:
+            missed = shortfall(found, self.limits)
+            assert missed is not None  # noqa: S101 - `best` and `shortfall` look at the same designs
+            raise missed.error(f"the model {_shown(self.space.dimensions(index))}")
+        return self.design(found, chosen)
+
+    @cached_property
+    def base_best(self) -> DesignCost:
+        """The base model on its cheapest accelerator; limits are waived (`feasible` says so) if it keeps none."""
+        chosen = self.base_designs.best(self.objective)
+        if chosen is None:
+            chosen = self.base_designs.best(self.objective, limited=False)
+        assert chosen is not None  # noqa: S101 - a table is never empty
+        return self.design(self.base_designs, chosen)
+
+    def attribution(self, index: int) -> Attribution:
+        """What model `index` on its best accelerator owes to hardware and to pruning.
+
+        Raises:
+            InfeasibleError: if the model has no feasible accelerator.
+        """
+        fastest = self.base_designs.best("latency")
+        if fastest is None:
+            fastest = int(self.base_designs.latency_s.argmin())
+        return Attribution(
+            base_fastest=self.design(self.base_designs, fastest),
+            base_best=self.base_best,
+            pruned_same=self.design(self.designs(index), self.base_best.accelerator_index),
+            pruned_best=self.best(index),
+        )
+
+
+def _shown(dimensions: dict[str, int]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in dimensions.items())

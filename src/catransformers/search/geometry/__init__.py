@@ -1,0 +1,1 @@
+"""Pareto fronts, dominated areas and hypervolumes."""
