@@ -7,9 +7,13 @@ exits with `exit_code`. Checks collect `Problem`s, so that all mistakes are told
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 SHOWN = 12  # names of a long list that a message tells
 
@@ -50,6 +54,40 @@ class InputError(CatransformersError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class Problems(list[Problem]):
+    """The mistakes found so far: readers run one after another, and all mistakes are told at once.
+
+    >>> problems = Problems()
+    >>> number = problems.of(whole_number, text, "--seed")  # None where that raised
+    >>> problems.finish()  # raises what was found
+    """
+
+    def of(self, reader: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """What the reader returns, or None when it raised an `InputError`, whose problems are kept."""
+        try:
+            return reader(*args, **kwargs)
+        except InputError as error:
+            self.extend(error.problems)
+            return None
+
+    @contextmanager
+    def collect(self) -> Iterator[None]:
+        """Keep the problems of an `InputError` that is raised within; the rest of the block is left out then."""
+        try:
+            yield
+        except InputError as error:
+            self.extend(error.problems)
+
+    def finish(self) -> None:
+        """Raise everything that was found.
+
+        Raises:
+            InputError: if there was any mistake.
+        """
+        if self:
+            raise InputError(self)
 
 
 class InfeasibleError(CatransformersError):

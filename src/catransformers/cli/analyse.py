@@ -16,9 +16,8 @@ from catransformers.cli.analyse_inputs import (
     scenario_option,
 )
 from catransformers.cli.groups import VerbGroup
-from catransformers.cli.inputs import Collector
 from catransformers.cli.output import console, json_option, print_json, table
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 
 if TYPE_CHECKING:
     from catransformers.search.analysis import LimitedFronts
@@ -75,12 +74,12 @@ def fronts(
     from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.reports.analysis.figure import fronts_figure  # noqa: PLC0415
 
-    collect = Collector()
+    problems = Problems()
     if rest:
         hint = "several values of a limit are joined by commas: --max-tops 20,4,1"
-        collect.problems.append(Problem(" ".join(rest), "stands alone", hint=hint))
-    kind = collect(read_picture, figure)
-    asked = read_question(collect, study, limits, scenario=scenario, minimise=minimise, several=True)
+        problems.append(Problem(" ".join(rest), "stands alone", hint=hint))
+    kind = problems.of(read_picture, figure)
+    asked = read_question(problems, study, limits, scenario=scenario, minimise=minimise, several=True)
     found = _fronts(asked)
     texts.need_designs(found, str(study))
     if figure is not None and kind is not None:
@@ -139,10 +138,10 @@ def iso_accuracy(
     from catransformers.search import analysis  # noqa: PLC0415
     from catransformers.units import MILLI  # noqa: PLC0415
 
-    collect = Collector()
-    chosen = collect(_modes, modes)
-    collect(_band, accuracy, tolerance)
-    asked = read_question(collect, study, limits, scenario=scenario, on_front=False)
+    problems = Problems()
+    chosen = problems.of(_modes, modes)
+    problems.of(_band, accuracy, tolerance)
+    asked = read_question(problems, study, limits, scenario=scenario, on_front=False)
     results = asked.results
     base = results.evaluation(None, "validation")
     if accuracy is None and base is None:
@@ -198,7 +197,7 @@ def shares(
     from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.search import analysis  # noqa: PLC0415
 
-    asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
+    asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     found = analysis.shares(_members(asked, study))
     base = analysis.asked(asked.results.costs, asked.minimise, asked.limits[0]).base_best
     known = asked.results.evaluation(None, "validation")
@@ -238,7 +237,7 @@ def pruned(
     from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
     from catransformers.search import analysis  # noqa: PLC0415
 
-    asked = read_question(Collector(), study, limits, scenario=scenario, minimise=minimise)
+    asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     results = asked.results
     found = analysis.pruning(results.costs.space, _members(asked, study), results.trials, bands)
     if as_json:

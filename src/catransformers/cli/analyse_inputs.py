@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from catransformers.cli.inputs import Collector, levers_are_options
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.cli.inputs import levers_are_options
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 
 if TYPE_CHECKING:
     from catransformers.execution.results import StudyResults
@@ -84,7 +84,7 @@ class Question:
 
 
 def read_question(
-    collect: Collector,
+    problems: Problems,
     study: Path,
     given: Mapping[str, str | None],
     *,
@@ -96,7 +96,7 @@ def read_question(
     """Read the study and what is asked of it; with `several`, one of the limits may have more values than one.
 
     Args:
-        collect: knows the mistakes found so far; all are raised here.
+        problems: knows the mistakes found so far; all are raised here.
         study: the study's folder.
         given: by name of the limit, what the command line says.
         scenario: name or file of another scenario.
@@ -111,19 +111,19 @@ def read_question(
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
     from catransformers.reports.study.rescenario import results_under  # noqa: PLC0415
 
-    values = collect(_values, given, several)
-    names = None if minimise is None else collect(_quantities, minimise)
-    situation = None if scenario is None else collect(design.read_scenario, scenario)
-    results = collect(read_results, study)
+    values = problems.of(_values, given, several)
+    names = None if minimise is None else problems.of(_quantities, minimise)
+    situation = None if scenario is None else problems.of(design.read_scenario, scenario)
+    results = problems.of(read_results, study)
     if results is not None and situation is not None:
-        results = collect(results_under, results, situation)
+        results = problems.of(results_under, results, situation)
     if results is not None and all(trial.accuracy is None for trial in results.trials):
         hint = f"`catransformers status {study}` says more"
-        collect.problems.append(Problem(str(study), "no trial has been completed, so nothing can be told", "", hint))
+        problems.append(Problem(str(study), "no trial has been completed, so nothing can be told", "", hint))
     if on_front and results is not None and minimise is None and len(results.costs.objectives.minimise) > 2:
         what = f"this study minimises {', '.join(results.costs.objectives.minimise)}, and a front here one or two"
-        collect.problems.append(Problem("--minimise", what, "one or two of them"))
-    collect.finish()
+        problems.append(Problem("--minimise", what, "one or two of them"))
+    problems.finish()
     assert results is not None and values is not None  # noqa: S101 - finish() has raised otherwise
     limits, labels = _limits(results.costs.limits, values, results.costs.scenario.period_s)
     return Question(

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from catransformers.cli.carbon_inputs import DESIGN_HELP, read_design, whole_number
-from catransformers.cli.inputs import Collector, scenario_option, technology_option
+from catransformers.cli.inputs import scenario_option, technology_option
 from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
+from catransformers.errors import Problems
 
 if TYPE_CHECKING:
     from catransformers.carbon.comparison import Assessment, Comparison
@@ -43,15 +44,15 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
     from catransformers.designs import estimate as design  # noqa: PLC0415
     from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
 
-    collect = Collector()
-    situation = collect(design.read_scenario, scenario)
-    tech = collect(read_technology, technology)
+    problems = Problems()
+    situation = problems.of(design.read_scenario, scenario)
+    tech = problems.of(read_technology, technology)
     if any(not text.endswith(".json") for text in (first, second)):
-        tech = collect(_of_one_node, tech, situation)
-    number = collect(whole_number, samples, "--samples", 2, MAX_SAMPLES)
-    start = collect(whole_number, seed, "--seed", 0, 2**31 - 1)
-    a, b = (collect(read_design, text, tech, situation) for text in (first, second))
-    collect.finish()
+        tech = problems.of(_of_one_node, tech, situation)
+    number = problems.of(whole_number, samples, "--samples", 2, MAX_SAMPLES)
+    start = problems.of(whole_number, seed, "--seed", 0, 2**31 - 1)
+    a, b = (problems.of(read_design, text, tech, situation) for text in (first, second))
+    problems.finish()
     assert situation and number and start is not None and a and b  # noqa: S101 - finish() has raised otherwise
     found = comparison.compare(a, b, situation, samples=number, seed=start)
     if as_json:

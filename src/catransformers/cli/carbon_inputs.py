@@ -10,8 +10,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from catransformers.cli.inputs import Collector, read_model
-from catransformers.errors import InputError, Problem
+from catransformers.cli.inputs import read_model
+from catransformers.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from catransformers.carbon.comparison import Candidate
@@ -98,14 +98,14 @@ def read_design(text: str, tech: Technology | None, scenario: Scenario | None) -
         raise InputError(Problem(text, "not a design", DESIGN_HELP, "e.g. ViT-B-16@cores=1,pe_x=256,…"))
     name, _, changes = model.partition(":")
     settings = tuple(part for part in changes.split(",") if part.strip())
-    collect = Collector()
-    spec = collect(read_model, name, settings)
-    machine = collect(Accelerator.parse, hardware)
-    collect.problems = [
+    problems = Problems()
+    spec = problems.of(read_model, name, settings)
+    machine = problems.of(Accelerator.parse, hardware)
+    problems[:] = [
         Problem(f"{text}: {problem.where.removeprefix('--set ')}", problem.what, problem.allowed, problem.hint)
-        for problem in collect.problems
+        for problem in problems
     ]
-    collect.finish()
+    problems.finish()
     if spec is None or machine is None or tech is None or scenario is None:
         return None
     found = design.estimate(spec, machine, technology=tech, scenario=scenario)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from catransformers.cli.carbon_inputs import key_number, missing, plain_number, whole_number
-from catransformers.cli.inputs import Collector
 from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 
 if TYPE_CHECKING:
     from catransformers.carbon.parts import MemoryClass, Package
@@ -70,20 +69,20 @@ def die(
     from catransformers.carbon.scenario_keys import KEYS  # noqa: PLC0415
     from catransformers.carbon.yields import YieldModel  # noqa: PLC0415
 
-    collect = Collector()
-    area = collect(_area, area_mm2)
-    nm = collect(key_number, node, "node_nm", "--node")
-    grid = collect(_fab, fab)
-    gases = collect(lambda: KEYS["abatement"].read(_integer(abatement), "--abatement"))
-    model = collect(YieldModel.parse, yield_model, where="--yield")
-    density = None if defects is None else collect(key_number, defects, "defect_density_per_cm2", "--defects")
-    wafer = None if wafer_mm is None else collect(key_number, wafer_mm, "wafer_diameter_mm", "--wafer-mm")
-    number = collect(whole_number, dies, "--dies", 1, MAX_DIES)
-    bonded = collect(key_number, bonding_yield, "bonding_yield", "--bonding-yield")
-    packaging = collect(_package, package)
+    problems = Problems()
+    area = problems.of(_area, area_mm2)
+    nm = problems.of(key_number, node, "node_nm", "--node")
+    grid = problems.of(_fab, fab)
+    gases = problems.of(lambda: KEYS["abatement"].read(_integer(abatement), "--abatement"))
+    model = problems.of(YieldModel.parse, yield_model, where="--yield")
+    density = None if defects is None else problems.of(key_number, defects, "defect_density_per_cm2", "--defects")
+    wafer = None if wafer_mm is None else problems.of(key_number, wafer_mm, "wafer_diameter_mm", "--wafer-mm")
+    number = problems.of(whole_number, dies, "--dies", 1, MAX_DIES)
+    bonded = problems.of(key_number, bonding_yield, "bonding_yield", "--bonding-yield")
+    packaging = problems.of(_package, package)
     if nm is not None and model is not None and defects is None:
-        collect(_defects_known, nm, model)
-    collect.finish()
+        problems.of(_defects_known, nm, model)
+    problems.finish()
     assert area and nm and grid and gases and model and number and bonded and packaging  # noqa: S101 - finish() raised
     from catransformers.carbon.scenario import named_scenario  # noqa: PLC0415
 
@@ -284,20 +283,19 @@ def memory(kind: str | None, gb: str | None, memory_class: str, memory_yield: st
       catransformers carbon memory --class ssd --kind nand_20nm --gb 512
     """
     from catransformers.carbon.parts import MEMORY_CLASSES, default_memory_yield, memory_per_gb  # noqa: PLC0415
-    from catransformers.errors import unknown_name  # noqa: PLC0415
     from catransformers.facts import facts  # noqa: PLC0415
 
-    collect = Collector()
+    problems = Problems()
     known = memory_class in MEMORY_CLASSES
     if not known:
-        collect.problems.append(unknown_name("--class", "class", memory_class, MEMORY_CLASSES))
+        problems.append(unknown_name("--class", "class", memory_class, MEMORY_CLASSES))
     of = cast("MemoryClass", memory_class)
     if kind is None:
-        collect(missing, "--kind", "a kind of memory: lpddr4, ddr4_10nm, nand_20nm, …")
-    per_gb = collect(memory_per_gb, kind, of, where="--kind") if kind and known else None
-    amount = collect(_gigabytes, gb)
-    good = None if memory_yield is None else collect(_share, memory_yield)
-    collect.finish()
+        problems.of(missing, "--kind", "a kind of memory: lpddr4, ddr4_10nm, nand_20nm, …")
+    per_gb = problems.of(memory_per_gb, kind, of, where="--kind") if kind and known else None
+    amount = problems.of(_gigabytes, gb)
+    good = None if memory_yield is None else problems.of(_share, memory_yield)
+    problems.finish()
     assert kind and amount is not None and per_gb is not None  # noqa: S101 - finish() has raised otherwise
     share = default_memory_yield(of) if good is None else good
     source = facts("memory_carbon")[kind].source

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from catransformers.cli.inputs import Collector
 from catransformers.cli.output import console, json_option, print_json, table
-from catransformers.errors import nearest, unknown_name
+from catransformers.errors import InputError, Problems, nearest, unknown_name
 
 if TYPE_CHECKING:
     from catransformers.carbon.grid import GridIntensity, Use
@@ -31,7 +30,6 @@ def regions(search: str, use: str, as_json: bool) -> None:
     """
     from catransformers.carbon.grid import regions as known  # noqa: PLC0415
     from catransformers.carbon.impacts import IMPACTS, impact_factor  # noqa: PLC0415
-    from catransformers.errors import InputError  # noqa: PLC0415
 
     if use not in USES:
         raise InputError(unknown_name("--for", "purpose", use, USES))
@@ -107,9 +105,9 @@ def scenarios(names: tuple[str, ...], as_json: bool) -> None:
     from catransformers.carbon.scenario import SCENARIO_NAMES  # noqa: PLC0415
     from catransformers.designs import estimate as design  # noqa: PLC0415
 
-    collect = Collector()
-    read = [collect(design.read_scenario, name) for name in names or SCENARIO_NAMES]
-    collect.finish()
+    problems = Problems()
+    read = [problems.of(design.read_scenario, name) for name in names or SCENARIO_NAMES]
+    problems.finish()
     found = [scenario for scenario in read if scenario is not None]
     if as_json:
         print_json({"scenarios": [scenario.to_dict() for scenario in found]})

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from catransformers.cli.inputs import Collector
 from catransformers.cli.output import carbon, console, json_option, print_json, table
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from catransformers.reports.carbon.sensitivity import MovedFront, Sensitivity
@@ -42,12 +41,12 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure  # noqa: PLC0415
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
-    collect = Collector()
-    start = None if scenario is None else collect(design.read_scenario, scenario)
+    problems = Problems()
+    start = None if scenario is None else problems.of(design.read_scenario, scenario)
     place = figure or study / "sensitivity.svg"
-    kind = collect(_kind, place)
-    results = collect(read_results, study)
-    collect.finish()
+    kind = problems.of(_kind, place)
+    results = problems.of(read_results, study)
+    problems.finish()
     assert results is not None and kind is not None  # noqa: S101 - finish() has raised otherwise
     found = moves.sensitivity(results, start)
     try:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import click
 
 from catransformers.cli.inputs import (
-    Collector,
     hardware_option,
     model_options,
     precision_options,
@@ -18,7 +17,7 @@ from catransformers.cli.inputs import (
     technology_option,
 )
 from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -82,14 +81,14 @@ def estimate(
     from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
     from catransformers.workloads.operators import Workload  # noqa: PLC0415
 
-    collect = Collector()
-    spec = collect(read_model, model, settings)
-    machine = collect(Accelerator.parse, hardware)
-    tech = collect(read_technology, technology)
-    situation = collect(design.read_scenario, scenario)
-    collect(Workload("", (), 0, 0).with_bits, weight_bits, activation_bits)
-    collect(_check_picture, picture)
-    collect.finish()
+    problems = Problems()
+    spec = problems.of(read_model, model, settings)
+    machine = problems.of(Accelerator.parse, hardware)
+    tech = problems.of(read_technology, technology)
+    situation = problems.of(design.read_scenario, scenario)
+    problems.of(Workload("", (), 0, 0).with_bits, weight_bits, activation_bits)
+    problems.of(_check_picture, picture)
+    problems.finish()
     assert spec and machine and tech and situation  # noqa: S101 - finish() has raised otherwise
     result = design.estimate(
         spec,

@@ -9,11 +9,11 @@ import click
 
 from catransformers.cli.output import console, json_option, print_json, progress, table
 from catransformers.cli.wording import options_named, percent
+from catransformers.errors import Problem, Problems
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
     from catransformers.config.study import AccuracySection
-    from catransformers.errors import Problem
     from catransformers.execution.training.evaluation import Judged
 
 SCHEMA = 1
@@ -74,20 +74,20 @@ def _judged(
     study: Path | None, trial: int | None, options: dict[str, Any]
 ) -> tuple[Judged, AccuracySection | None, Path]:
     """What is judged; on which task, or None for data sets; the folder of the data sets' results."""
-    from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
+    from catransformers.cli.inputs import check_device  # noqa: PLC0415
     from catransformers.config.study import AccuracySection, ModelSection  # noqa: PLC0415
     from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial  # noqa: PLC0415
     from catransformers.execution.training.plan import check_task, checked, folder_problems  # noqa: PLC0415
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
-    collect = Collector()
-    collect.problems += _conflicts(study, trial, options)
-    collect(check_device, options["device"])
+    problems = Problems()
+    problems += _conflicts(study, trial, options)
+    problems.of(check_device, options["device"])
     judged, section, root = None, AccuracySection(), Path("runs")
     if study is not None and options["model"] is None:
-        results = collect(read_results, study)
+        results = problems.of(read_results, study)
         if results is not None:
-            judged = collect(of_trial, results, trial, final=options["final"] and trial is not None)
+            judged = problems.of(of_trial, results, trial, final=options["final"] and trial is not None)
             model, section, root = results.config.model, results.config.accuracy, results.directory.root
     elif study is None and options["model"] is not None:
         model = ModelSection(
@@ -99,21 +99,20 @@ def _judged(
     out = options["out"] or root / "evaluations" / ("none" if judged is None else judged.place)
     if judged is not None or results is not None:
         if options["datasets"] is not None:
-            collect(check_benchmark, model, options["datasets"])
-            collect.problems += folder_problems(out)
+            problems.of(check_benchmark, model, options["datasets"])
+            problems += folder_problems(out)
         elif options["task"] is not None or results is not None:
-            changed = collect(checked, section, _changes(options))
+            changed = problems.of(checked, section, _changes(options))
             if changed is not None:
-                collect(check_task, model, changed)
+                problems.of(check_task, model, changed)
                 section = changed
-    collect.finish()
+    problems.finish()
     assert judged is not None  # noqa: S101 - finish() has raised otherwise
     return judged, None if options["datasets"] is not None else section, out
 
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
     """Options that are missing, or cannot be together."""
-    from catransformers.errors import Problem  # noqa: PLC0415
 
     problems = []
     if (study is None) == (options["model"] is None):

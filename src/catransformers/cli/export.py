@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from catransformers.cli.output import console, json_option, print_json
+from catransformers.errors import Problem, Problems
 
 SCHEMA = 1
 FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
@@ -38,25 +39,23 @@ def export(study: Path, trial: int | None, format_name: str, final: bool, out: P
       catransformers export runs/clip --trial 42 --final --format huggingface --out my-clip
       catransformers export data/bert-base-mrpc --format onnx
     """
-    from catransformers.cli.inputs import Collector  # noqa: PLC0415
-    from catransformers.errors import Problem  # noqa: PLC0415
     from catransformers.execution.training.plan import folder_problems, trial_model  # noqa: PLC0415
     from catransformers.exports.formats import check_format  # noqa: PLC0415
     from catransformers.exports.from_study import export_training, export_trial  # noqa: PLC0415
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
     from catransformers.study.directory import StudyDirectory  # noqa: PLC0415
 
-    collect = Collector()
+    problems = Problems()
     if out is not None:
-        collect.problems += folder_problems(out)
+        problems += folder_problems(out)
     if trial is None and (final or StudyDirectory(study).config.is_file()):
         what = "the number of a finished trial; or leave --final out, for a folder that `train` made"
-        collect.problems.append(Problem("--trial", "missing", what))
-    results = None if trial is None else collect(read_results, study)
+        problems.append(Problem("--trial", "missing", what))
+    results = None if trial is None else problems.of(read_results, study)
     if results is not None and trial is not None:
-        collect(trial_model, results, trial)
-        collect(check_format, format_name, results.costs.space.base.family)
-    collect.finish()
+        problems.of(trial_model, results, trial)
+        problems.of(check_format, format_name, results.costs.space.base.family)
+    problems.finish()
     if results is None or trial is None:
         folder, files = export_training(study, format_name, out)
     else:

@@ -5,41 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from catransformers.errors import InfeasibleError, InputError, Problem
+from catransformers.errors import InfeasibleError, InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from catransformers.workloads.spec import ModelSpec
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-class Collector:
-    """Runs readers one after another and keeps their mistakes, so that all are told at once."""
-
-    def __init__(self) -> None:
-        self.problems: list[Problem] = []
-
-    def __call__(self, reader: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """What the reader returns, or None when it raised an InputError (kept for `finish`)."""
-        try:
-            return reader(*args, **kwargs)
-        except InputError as error:
-            self.problems.extend(error.problems)
-            return None
-
-    def finish(self) -> None:
-        """Raise everything that was collected.
-
-        Raises:
-            InputError: if there was any mistake.
-        """
-        if self.problems:
-            raise InputError(self.problems)
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,20 +97,18 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     """
     from catransformers.workloads.zoo import named_spec  # noqa: PLC0415
 
-    values, problems = {}, []
+    values, problems = {}, Problems()
     for setting in settings:
         key, _, text = setting.partition("=")
         try:
             values[key.strip()] = int(text)
         except ValueError:
             problems.append(Problem(f"--set {setting}", "not DIMENSION=INTEGER", "e.g. vision.layers=6"))
-    collect = Collector()
-    collect.problems += problems
-    base = collect(named_spec, name)
+    base = problems.of(named_spec, name)
     spec: ModelSpec | None = None
     if base is not None:
-        spec = collect(lambda: base.with_dimensions(values))
-    collect.finish()
+        spec = problems.of(lambda: base.with_dimensions(values))
+    problems.finish()
     assert spec is not None  # noqa: S101 - finish() has raised otherwise
     return spec
 
@@ -148,8 +119,6 @@ def check_device(device: str) -> None:
     Raises:
         InputError: if it cannot; nothing falls back to another device in silence.
     """
-    from catransformers.errors import InputError, Problem  # noqa: PLC0415
-
     if device == "cpu":
         return
     import torch  # noqa: PLC0415 - only where a GPU is asked for

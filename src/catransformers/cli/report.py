@@ -9,6 +9,7 @@ import click
 
 from catransformers.cli.output import console, json_option, print_json
 from catransformers.cli.status import show_study
+from catransformers.errors import Problems
 
 if TYPE_CHECKING:
     from catransformers.reports.study.write import WrittenReport
@@ -36,19 +37,18 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo --scenario paper
     """
     from catransformers.cli.hardware_study import report_hardware  # noqa: PLC0415
-    from catransformers.cli.inputs import Collector  # noqa: PLC0415
     from catransformers.designs import estimate as design  # noqa: PLC0415
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
     from catransformers.reports.study.rescenario import write_report_under  # noqa: PLC0415
     from catransformers.reports.study.tables import study_object  # noqa: PLC0415
     from catransformers.reports.study.write import write_report  # noqa: PLC0415
 
-    collect = Collector()
-    situation = None if scenario is None else collect(design.read_scenario, scenario)
-    if not collect.problems and report_hardware(study, situation, out, as_json=as_json):
+    problems = Problems()
+    situation = None if scenario is None else problems.of(design.read_scenario, scenario)
+    if not problems and report_hardware(study, situation, out, as_json=as_json):
         return
-    results = collect(read_results, study)
-    collect.finish()
+    results = problems.of(read_results, study)
+    problems.finish()
     assert results is not None  # noqa: S101 - finish() has raised otherwise
     if situation is None:
         written = write_report(results, out, checkpoints=not no_checkpoints)

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.inputs import Collector
 from catransformers.cli.output import console, json_option, print_json, table
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -109,20 +108,21 @@ def schedule(
     forecasts = Forecasts(Path(folder) if folder else None, offline)
     now = datetime.now(UTC)
 
-    collect = Collector()
-    job = collect(read_job, hours, power)
-    slot_s = collect(_slot, slot_min, interruptible)
-    collect(_check_plot, plot)
+    problems = Problems()
+    job = problems.of(read_job, hours, power)
+    slot_s = problems.of(_slot, slot_min, interruptible)
+    problems.of(_check_plot, plot)
     found: list[Profile] | None = None
     if source is None:
-        found = collect(profiles, names, now, now, files=files, time_zone=time_zone, forecasts=forecasts)
+        found = problems.of(profiles, names, now, now, files=files, time_zone=time_zone, forecasts=forecasts)
         zone: tzinfo | None = found[0].origin.zone_info if found else UTC
     else:
-        collect(_check_source, source, names, files, forecasts)
-        zone = collect(zone_info, time_zone or time_zone_of(names[0] if names else "") or "UTC", where="--time-zone")
-    earliest = collect(read_moment, start, zone or UTC, "--start") if start is not None else _next_minute(now)
-    latest = collect(read_deadline, deadline, earliest or now, zone or UTC)
-    collect.finish()
+        problems.of(_check_source, source, names, files, forecasts)
+        named = time_zone or time_zone_of(names[0] if names else "") or "UTC"
+        zone = problems.of(zone_info, named, where="--time-zone")
+    earliest = problems.of(read_moment, start, zone or UTC, "--start") if start is not None else _next_minute(now)
+    latest = problems.of(read_deadline, deadline, earliest or now, zone or UTC)
+    problems.finish()
     assert job and earliest and latest  # noqa: S101 - finish() has raised otherwise
     notes: list[str] = []
     if found is None:
@@ -286,17 +286,13 @@ def _check_plot(path: Path | None) -> None:
 
 def _check_source(source: str, names: Sequence[str], files: Sequence[Path], forecasts: Forecasts) -> None:
     """Everything that is wrong before the network is asked."""
-    problems = []
+    problems = Problems()
     if files:
         problems.append(Problem("--profile and --source", "are both given", "one of them"))
     if not names:
         problems.append(Problem("--region", "none given", f"a zone as {source} calls it"))
-    try:
-        forecasts.check(source)
-    except InputError as error:
-        problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.of(forecasts.check, source)
+    problems.finish()
 
 
 def _next_minute(now: datetime) -> datetime:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from catransformers.cli.inputs import (
-    Collector,
     levers_are_options,
     model_options,
     precision_options,
@@ -18,7 +17,7 @@ from catransformers.cli.inputs import (
     technology_option,
 )
 from catransformers.cli.output import console, json_option, print_json, table
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -110,17 +109,17 @@ def sweep(
     """
     from catransformers.designs.sweep import SweepInputs  # noqa: PLC0415
 
-    collect = Collector()
-    spec = collect(read_model, model, settings)
+    problems = Problems()
+    spec = problems.of(read_model, model, settings)
     chosen: dict[str, list[float]] = {}
     for text in values:
-        parsed = collect(_values, text)
+        parsed = problems.of(_values, text)
         if parsed is not None and parsed[0] in chosen:
-            collect.problems.append(Problem(f"--values {text}", f"{parsed[0]} is given twice"))
+            problems.append(Problem(f"--values {text}", f"{parsed[0]} is given twice"))
         elif parsed is not None:
             chosen[parsed[0]] = parsed[1]
-    collect(_folder, out)
-    inputs = collect(
+    problems.of(_folder, out)
+    inputs = problems.of(
         SweepInputs.read,
         spec or "embedded",
         space,
@@ -133,7 +132,7 @@ def sweep(
         weight_bits=weight_bits,
         activation_bits=activation_bits,
     )
-    collect.finish()
+    problems.finish()
     assert inputs  # noqa: S101 - finish() has raised otherwise
     began = time.monotonic()
     with console(stderr=True).status(f"Costing {model} on {len(inputs.table):,} accelerators …"):

@@ -10,9 +10,9 @@ import click
 
 from catransformers.cli.output import console, json_option, print_json, progress, table
 from catransformers.cli.wording import options_named, percent
+from catransformers.errors import Problem, Problems
 
 if TYPE_CHECKING:
-    from catransformers.errors import Problem
     from catransformers.execution.results import StudyResults
     from catransformers.execution.training.plan import TrainingPlan
     from catransformers.execution.training.result import TrainingResult
@@ -85,33 +85,32 @@ def _planned(
     study: Path | None, trial: int | None, out: Path | None, options: dict[str, Any]
 ) -> tuple[TrainingPlan, Path]:
     """The plan and its folder, checked as far as can be before anything is opened."""
-    from catransformers.cli.inputs import Collector, check_device  # noqa: PLC0415
+    from catransformers.cli.inputs import check_device  # noqa: PLC0415
     from catransformers.execution.training.plan import check_plan, trial_model  # noqa: PLC0415
     from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
-    collect = Collector()
-    collect.problems += _conflicts(study, trial, options)
-    collect(check_device, options["device"])
-    results = None if study is None else collect(read_results, study)
+    problems = Problems()
+    problems += _conflicts(study, trial, options)
+    problems.of(check_device, options["device"])
+    results = None if study is None else problems.of(read_results, study)
     if study is not None and options["model"] is None and results is not None:
-        start = None if trial is None else collect(trial_model, results, trial)
-        plan = collect(_of_trial, results, trial, start, options)
+        start = None if trial is None else problems.of(trial_model, results, trial)
+        plan = problems.of(_of_trial, results, trial, start, options)
         folder = out or results.directory.root / "final" / f"{trial or 0:04d}"
     elif study is None and options["model"] is not None:
-        plan = collect(_of_base, options)
+        plan = problems.of(_of_base, options)
         folder = out or _default_folder(options)
     else:
         plan, folder = None, out or Path()
     if plan is not None:
-        collect(check_plan, plan, folder)
-    collect.finish()
+        problems.of(check_plan, plan, folder)
+    problems.finish()
     assert plan is not None  # noqa: S101 - finish() has raised otherwise
     return plan, folder
 
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
     """Options that are missing, or cannot be together."""
-    from catransformers.errors import Problem  # noqa: PLC0415
 
     problems = []
     if (study is None) == (options["model"] is None):

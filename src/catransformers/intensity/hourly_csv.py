@@ -23,7 +23,7 @@ from functools import cache
 from typing import get_args
 
 from catransformers.carbon.grid import MAX_G_PER_KWH, Accounting, Basis, Scope, Signal
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.facts import rows
 from catransformers.intensity.hourly import HOURS_A_DAY, SEASONS, Kind, MeanDay, Origin, Point, Profile, series
 from catransformers.intensity.time_zones import time_zone_of, zone_info
@@ -153,7 +153,7 @@ def _origin(
 ) -> tuple[Origin, list[Problem]]:
     """What the lines of a zone say about themselves; it has to be the same on each."""
     about: dict[str, str] = {}
-    problems: list[Problem] = []
+    problems = Problems()
     first = lines[0][0]
     for column in _ABOUT[1:]:
         about[column] = lines[0][1].get(column, "")
@@ -177,10 +177,7 @@ def _origin(
             allowed = f"{_YEARS.start} to {_YEARS.stop - 1}"
             problems.append(Problem(f"{where}, line {first}", f"{about['year']!r} is not a year", allowed))
     name = about["time_zone"] or time_zone or time_zone_of(zone) or "UTC"
-    try:
-        zone_info(name, where=f"{where}, line {first}")
-    except InputError as error:
-        problems += error.problems
+    if problems.of(zone_info, name, where=f"{where}, line {first}") is None:
         name = "UTC"
     basis = Basis(words["scope"], words["accounting"], words["signal"])  # type: ignore[arg-type]  # checked above
     return Origin(zone, name, basis, kind, year, about["source"], about["licence"]), problems

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from catransformers.carbon.grid import region_intensity
-from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.errors import InputError, Problem, Problems, nearest, unknown_name
 from catransformers.intensity.cache import Entry, ForecastCache
 from catransformers.intensity.hourly import IntensityProfile, Profile
 from catransformers.intensity.hourly_csv import read_profiles, shipped_profiles
@@ -151,18 +151,16 @@ def profiles(
         return _from_files(regions, files, time_zone)
     if not regions:
         raise InputError(Problem("--region", "none given", _ways(keys)))
-    problems: list[Problem] = []
+    problems = Problems()
     found: list[Profile] = []
     for region in regions:
-        try:
+        with problems.collect():
             if source is None:
                 found.append(shipped(region, keys))
             else:
                 profile = forecasts.fetch(source, region, start, end)
                 zone = time_zone or profile.origin.time_zone
                 found.append(replace(profile, origin=replace(profile.origin, time_zone=zone)))
-        except InputError as error:
-            problems += error.problems
     if problems:
         raise InputError(list(dict.fromkeys(problems)))
     return found
@@ -190,21 +188,19 @@ def _ways(keys: tuple[str, str]) -> str:
 
 
 def _from_files(regions: Sequence[str], files: Sequence[Path], time_zone: str | None) -> list[Profile]:
-    problems: list[Problem] = []
+    problems = Problems()
     found: dict[str, Profile] = {}
     for number, path in enumerate(files):
         zone = regions[number] if len(files) == len(regions) else path.stem
-        try:
+        with problems.collect():
             for profile in read_profiles(_text(path), str(path), zone=zone, time_zone=time_zone):
                 name = profile.origin.zone
                 if name.casefold() in found:
                     problems.append(Problem(str(path), f"has the zone {name!r}, which another file has too"))
                 found[name.casefold()] = profile
-        except InputError as error:
-            problems += error.problems
     names = [profile.origin.zone for profile in found.values()]
     if not problems:
-        problems = [
+        problems += [
             Problem(f"region {region!r}", "is not in the files", ", ".join(names), nearest(region, names))
             for region in regions
             if region.casefold() not in found

@@ -29,7 +29,7 @@ from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.image_classes import LabelledImage
 from catransformers.accuracy.tasks.on_data import DataTask, image_of, image_reader
 from catransformers.accuracy.training.losses import contrastive_loss
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
@@ -145,20 +145,15 @@ def read_templates(path: Path, where: str) -> tuple[str, ...]:
 
 def open_task(section: AccuracySection, base: Base) -> ZeroShotTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
-    problems: list[Problem] = []
+    problems = Problems()
     names: tuple[str, ...] | None = None
     templates: tuple[str, ...] = DEFAULT_TEMPLATES
-    try:
+    with problems.collect():
         if section.class_names is not None:
             names = read_names(Path(section.class_names), "accuracy.class_names")
-    except InputError as error:
-        problems += error.problems
-    try:
+    with problems.collect():
         if section.templates is not None:
             templates = read_templates(Path(section.templates), "accuracy.templates")
-    except InputError as error:
-        problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     source = open_data(section.data or "", "classes")
     return ZeroShotTask(source, section, image_reader(base), base.tokenizer(), names, templates)

@@ -6,10 +6,9 @@ are empty. Nothing is written, and all problems are told at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from catransformers.accuracy.tasks import TASKS, Progress, data_problems, open_task
 from catransformers.carbon.grid import region_intensity
@@ -17,7 +16,7 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig
 from catransformers.designs.estimate import check_node, read_scenario
 from catransformers.energy.choose import problems_of
-from catransformers.errors import InfeasibleError, InputError, Problem, unknown_name
+from catransformers.errors import InfeasibleError, InputError, Problem, Problems, unknown_name
 from catransformers.execution.cache import cache_folder
 from catransformers.execution.gate import check_gate
 from catransformers.execution.studies.base_model import base_spec, open_base
@@ -33,8 +32,6 @@ from catransformers.search.strategies import known_strategies
 from catransformers.units import MILLI, MM2_PER_M2
 
 MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
-
-T = TypeVar("T")
 
 
 def limits_of(config: StudyConfig, scenario: Scenario) -> Limits:
@@ -117,13 +114,13 @@ def assemble(config: StudyConfig) -> Costs:
         InputError: for names that mean nothing and values that cannot be; all at once.
         InfeasibleError: if no accelerator is left in the hardware space.
     """
-    problems: list[Problem] = []
-    models = _try(problems, lambda: model_space_of(config))
-    scenario = _try(problems, lambda: scenario_of(config))
-    tech = _try(problems, lambda: technology(config.hardware.technology))
-    table = _try(problems, lambda: accelerators_of(config, tech))
+    problems = Problems()
+    models = problems.of(model_space_of, config)
+    scenario = problems.of(scenario_of, config)
+    tech = problems.of(technology, config.hardware.technology)
+    table = problems.of(accelerators_of, config, tech)
     if scenario is not None and tech is not None:
-        _try(problems, lambda: check_node(tech, scenario))
+        problems.of(check_node, tech, scenario)
     if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
     cost = space_cost if enumerable(models, len(table)) else large_space_cost
@@ -148,28 +145,28 @@ def check(config: StudyConfig, where: str = "", progress: Progress | None = None
         where: what to call the file in messages.
         progress: called now and then with how many of how many samples of the data were looked at.
     """
-    problems: list[Problem] = []
-    scenario = _try(problems, lambda: scenario_of(config))
-    tech = _try(problems, lambda: technology(config.hardware.technology))
+    problems = Problems()
+    scenario = problems.of(scenario_of, config)
+    tech = problems.of(technology, config.hardware.technology)
     if scenario is not None and tech is not None:
-        _try(problems, lambda: check_node(tech, scenario))
+        problems.of(check_node, tech, scenario)
     try:
-        _try(problems, lambda: accelerators_of(config, tech))
+        problems.of(accelerators_of, config, tech)
     except InfeasibleError as error:
         problems.append(Problem("hardware", str(error)))
     if config.trains_nothing:
-        _try(problems, lambda: base_spec(config.model))
+        problems.of(base_spec, config.model)
         if config.objectives.min_accuracy is not None:
             what = "cannot be told in mode hardware, in which no accuracy is measured"
             problems.append(Problem("objectives.min_accuracy", what, hint="leave it out, or choose another mode"))
     else:
-        known = _try(problems, known_strategies)
+        known = problems.of(known_strategies)
         if known is not None and config.search.strategy not in known:
             problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
-        _try(problems, lambda: model_space_of(config))
+        problems.of(model_space_of, config)
         problems += _check_learning(config, progress)
-    problems = list(dict.fromkeys(problems))
-    return [replace(problem, where=f"{where}: {problem.where}") for problem in problems] if where else problems
+    found = list(dict.fromkeys(problems))
+    return [replace(problem, where=f"{where}: {problem.where}") for problem in found] if where else found
 
 
 def check_device(config: StudyConfig) -> list[Problem]:
@@ -183,27 +180,27 @@ def check_device(config: StudyConfig) -> list[Problem]:
 
 def check_machine(config: StudyConfig) -> list[Problem]:
     """What is wrong with the device, the energy meter, the named grid and what to wait for, here and now."""
-    problems = check_device(config)
+    problems = Problems(check_device(config))
     if config.execution.region is not None:
         region = config.execution.region
-        _try(problems, lambda: region_intensity(region, where="execution.region"))
+        problems.of(region_intensity, region, where="execution.region")
     return problems + problems_of(config.execution) + check_gate(config.execution)
 
 
 def _check_learning(config: StudyConfig, progress: Progress | None) -> list[Problem]:
     """What is wrong with the base model's weights, the task, its data and the device."""
-    problems = check_machine(config)
+    problems = Problems(check_machine(config))
     if config.accuracy.precision == "fp16" and config.execution.device == "cpu":
         problems.append(Problem("accuracy.precision", "fp16 needs a GPU", "auto, fp32, bf16"))
-    known = _try([], lambda: base_spec(config.model)) is not None  # if not, the model space has said so
-    base = _try(problems, lambda: open_base(config.model)) if known else None
+    known = Problems().of(base_spec, config.model) is not None  # if not, the model space has said so
+    base = problems.of(open_base, config.model) if known else None
     if config.accuracy.task not in TASKS:
         return [*problems, unknown_name("accuracy.task", "task", config.accuracy.task, TASKS)]
     if base is None:
         return problems + data_problems(config.accuracy) + _missing_data(config)
-    task: Any = _try(problems, lambda: open_task(config.accuracy, base))
+    task: Any = problems.of(open_task, config.accuracy, base)
     if task is not None:
-        _try(problems, lambda: task.check(progress))
+        problems.of(task.check, progress)
     return problems
 
 
@@ -213,12 +210,3 @@ def _missing_data(config: StudyConfig) -> list[Problem]:
     if data is None or any(sign in data for sign in "*?[{") or Path(data).expanduser().exists():
         return []  # a pattern names files that the task looks for itself
     return [Problem("accuracy.data", f"{data} does not exist")]
-
-
-def _try(problems: list[Problem], make: Callable[[], T]) -> T | None:
-    """What `make` makes, or None and its problems added to the list."""
-    try:
-        return make()
-    except InputError as error:
-        problems += error.problems
-        return None

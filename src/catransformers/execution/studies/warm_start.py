@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catransformers.config.study import StudyConfig, read
-from catransformers.errors import CatransformersError, InputError, Problem
+from catransformers.errors import CatransformersError, InputError, Problem, Problems
 from catransformers.execution.events import Listener, TrialsAdopted
 from catransformers.execution.messages import Request, Result, request_of
 from catransformers.execution.studies.opening import changed_origin, flat, shown
@@ -108,13 +108,11 @@ def sources_of(
             return None
     if not config.search.warm_start:
         return None
-    problems: list[Problem] = []
+    problems = Problems()
     sources: list[Source] = []
     for folder in config.search.warm_start:
-        try:
+        with problems.collect():
             sources.append(_source(config, origin, StudyDirectory(Path(folder)), directory))
-        except InputError as error:
-            problems += error.problems
     if problems:
         named = [replace(p, where=f"{where}: {p.where}") for p in problems] if where else problems
         raise InputError(list(dict.fromkeys(named)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from catransformers.config.study import AccuracySection, ModelSection
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec, open_base
 from catransformers.execution.training.plan import MODEL, trial_model
@@ -108,18 +108,15 @@ def check_benchmark(section: ModelSection, root: Path) -> None:
     Raises:
         InputError: if the model is no CLIP, or there is no such folder; both at once.
     """
-    problems = []
-    try:
+    problems = Problems()
+    with problems.collect():
         family = base_spec(section).family
         if family != "clip":
             what = f"{section.base!r} is of family {family!r}"
             problems.append(Problem("--datasets", what, "a CLIP", "leave --datasets out for a task of its own"))
-    except InputError as error:
-        problems += error.problems
     if not root.is_dir():
         problems.append(Problem("--datasets", f"there is no folder {root}"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
 
 
 def on_benchmark(

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from catransformers.accuracy.tasks import OWN_KEYS, TASKS, data_problems, task_kind
 from catransformers.config.study import AccuracySection, ModelSection
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec
 
@@ -141,7 +141,7 @@ def check_plan(plan: TrainingPlan, folder: Path) -> None:
         InputError: with everything that is wrong.
     """
     section = plan.accuracy
-    problems = []
+    problems = Problems()
     if plan.epochs is not None and not 0 < plan.epochs < math.inf:
         problems.append(Problem("--epochs", f"{plan.epochs} is out of range", "> 0"))
     if plan.epochs is None and section.steps < 1:
@@ -159,12 +159,8 @@ def check_plan(plan: TrainingPlan, folder: Path) -> None:
             problems.append(Problem(str(folder), "holds other files", "a new folder", "use another folder (--out)"))
     elif not folder.is_dir():
         problems += folder_problems(folder)
-    try:
-        check_task(plan.model, section)
-    except InputError as error:
-        problems += error.problems
-    if problems:
-        raise InputError(problems)
+    problems.of(check_task, plan.model, section)
+    problems.finish()
 
 
 def folder_problems(folder: Path) -> list[Problem]:
