@@ -67,7 +67,7 @@ def large(machine):
     """Makes the costs of a large space."""
     made, cache = machine
 
-    def of(space, minimise=("carbon",), limits=Limits(), quantile="p50"):  # noqa: B008 - frozen
+    def of(space, minimise=("carbon",), limits=Limits(), quantile="p50"):
         return large_space_cost(space, *made, Objectives(minimise, quantile), limits, cache_dir=cache)
 
     return of
@@ -79,7 +79,7 @@ def both(machine, large):
     made, cache = machine
     known = {}
 
-    def of(family, minimise, limits=Limits(), quantile="p50"):  # noqa: B008 - frozen
+    def of(family, minimise, limits=Limits(), quantile="p50"):
         key = (family, minimise, limits, quantile)
         if key not in known:
             space = SPACES[family]

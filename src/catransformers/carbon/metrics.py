@@ -89,7 +89,7 @@ def break_even_years(
     inferences_per_second: float,
     intensity_kg_per_kwh: float,
     pue: float = 1.0,
-    path: IntensityPath = IntensityPath(),  # noqa: B008 - frozen
+    path: IntensityPath = IntensityPath(),
 ) -> Floats:
     """Years of use after which use has emitted as much as manufacture; infinite if it never does.
 

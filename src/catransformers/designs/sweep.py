@@ -208,7 +208,7 @@ class SweepInputs:
         technology: str | Technology = "default-22nm",
         scenario: str | Scenario | Mapping[str, object] = "default",
         objectives: Sequence[str] = USUAL,
-        limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),  # noqa: B008 - frozen
+        limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),
         carbon_quantile: str = "p50",
         weight_bits: int = 8,
         activation_bits: int = 8,
@@ -288,7 +288,7 @@ def sweep(
     technology: str | Technology = "default-22nm",
     scenario: str | Scenario | Mapping[str, object] = "default",
     objectives: Sequence[str] = USUAL,
-    limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),  # noqa: B008 - frozen
+    limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),
     carbon_quantile: str = "p50",
     weight_bits: int = 8,
     activation_bits: int = 8,

@@ -52,7 +52,7 @@ class Forecasts:
 
     cache: Path | None = None
     offline: bool = False
-    http: Http = Http()  # noqa: RUF009 - frozen
+    http: Http = Http()
     environ: Mapping[str, str] = field(default_factory=environment, repr=False)
     now: Callable[[], datetime] = _utc_now
 

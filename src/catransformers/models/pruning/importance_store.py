@@ -25,7 +25,7 @@ VERSION: Final = "importance-2"
 def importance_key(
     model: Net,
     batches: Sequence[Batch],
-    methods: Methods = Methods(),  # noqa: B008 - frozen
+    methods: Methods = Methods(),
     seed: int = 0,
     base_sha256: str | None = None,
 ) -> str:
@@ -63,7 +63,7 @@ def cached_importance(
     batches: Sequence[Batch],
     loss_fn: Loss,
     folder: Path,
-    methods: Methods = Methods(),  # noqa: B008 - frozen
+    methods: Methods = Methods(),
     *,
     error_fn: Loss | None = None,
     seed: int = 0,

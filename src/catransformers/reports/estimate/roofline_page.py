@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, Literal
 
 from catransformers.designs.estimate import Estimate
+from catransformers.lazy import lazy
 from catransformers.reports.estimate.roofline import (
     MEMORIES,
     Roofline,
@@ -19,6 +20,9 @@ from catransformers.reports.estimate.roofline import (
 from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn, logarithmic
 from catransformers.reports.figures.page import FigurePage, PageTable, figure_page, plain_figure
 from catransformers.reports.wording import amount, number, percent
+
+go = lazy("plotly.graph_objects")
+matplotlib = lazy("matplotlib")
 
 
 def components(found: Roofline) -> dict[str, str]:
@@ -102,8 +106,6 @@ _FURTHER = (0, 9, 20, 32)
 
 def _label(axes: Any, found: Roofline) -> None:
     """A name at every operator, the longest-running first; near ones share one, and what finds no room goes without."""
-    from matplotlib.patheffects import withStroke  # noqa: PLC0415
-
     renderer = axes.figure.canvas.get_renderer()
     taken = [text.get_window_extent(renderer) for text in axes.texts]
     taken += [_place(axes, point, memory) for point in found.points for memory in point.intensity]
@@ -114,7 +116,7 @@ def _label(axes: Any, found: Roofline) -> None:
             text = axes.annotate(
                 names, (first.intensity["global"], first.gops), xytext=(across * away, up * away),
                 textcoords="offset points", ha=ha, va=va, fontsize=7.5, color=INK, zorder=5,
-                path_effects=[withStroke(linewidth=2, foreground="white")],
+                path_effects=[matplotlib.patheffects.withStroke(linewidth=2, foreground="white")],
             )  # fmt: skip
             box = text.get_window_extent(renderer)
             inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) and axes.bbox.containsy(box.y0)
@@ -126,18 +128,14 @@ def _label(axes: Any, found: Roofline) -> None:
 
 def _place(axes: Any, point: RooflinePoint, memory: str) -> Any:
     """The box, in pixels, that one of an operator's marks takes."""
-    from matplotlib.transforms import Bbox  # noqa: PLC0415
-
     x, y = axes.transData.transform((point.intensity[memory], point.gops))
     diameter = _diameter(point) if memory == "global" else _SMALL
     radius = diameter / 2 * axes.figure.dpi / 72
-    return Bbox([[x - radius, y - radius], [x + radius, y + radius]])
+    return matplotlib.transforms.Bbox([[x - radius, y - radius], [x + radius, y + radius]])
 
 
 def roofline_figure(estimate: Estimate) -> dict[str, Any]:
     """The roofline as a Plotly figure: data and layout, plain; hover tells each operator's numbers."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     found = roofline(estimate)
     figure = go.Figure()
     for name, (x, y) in roof_lines(found).items():

@@ -11,6 +11,11 @@ from collections.abc import Callable, Sequence
 from itertools import product
 from typing import Any, Literal
 
+from catransformers.lazy import lazy
+
+backend = lazy("matplotlib.backends.backend_agg")
+matplotlib = lazy("matplotlib")
+
 BLUE, VERMILION, INK, MUTED, RULE = "#0072B2", "#D55E00", "#1b1f24", "#5b6470", "#e3e6ea"
 
 #: For kinds that are told apart by colour, in the order of use.
@@ -32,10 +37,6 @@ def drawn_side_by_side(
     draw: Callable[[Sequence[Any]], None], columns: int, kind: Literal["svg", "png"], size: tuple[float, float]
 ) -> bytes:
     """As `drawn`, with several axes beside each other."""
-    from matplotlib import rc_context  # noqa: PLC0415
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     style: Any = {
         "svg.hashsalt": "catransformers",
         "font.family": "DejaVu Sans",
@@ -49,9 +50,9 @@ def drawn_side_by_side(
         "axes.spines.right": False,
         "text.parse_math": False,
     }
-    with rc_context(style):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+    with matplotlib.rc_context(style):
+        figure = matplotlib.figure.Figure(figsize=size, layout="constrained")
+        backend.FigureCanvasAgg(figure)
         draw([figure.add_subplot(1, columns, column + 1) for column in range(columns)])
         stream = io.BytesIO()
         metadata: Any = {"Date": None, "Creator": "catransformers"} if kind == "svg" else {"Software": None}
@@ -73,10 +74,9 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 def logarithmic(axis: Any, low: float, high: float) -> None:
     """Let a (matplotlib) axis be logarithmic from `low` to `high`, its ticks plain round numbers."""
-    from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator  # noqa: PLC0415
-
+    ticker = matplotlib.ticker
     name = axis.axis_name
     axis.axes.set(**{f"{name}scale": "log", f"{name}lim": (low, high)})
-    axis.set_major_locator(FixedLocator(log_ticks(low, high)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-    axis.set_minor_locator(NullLocator())
+    axis.set_major_locator(ticker.FixedLocator(log_ticks(low, high)))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
+    axis.set_minor_locator(ticker.NullLocator())

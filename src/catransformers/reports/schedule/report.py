@@ -15,9 +15,12 @@ import numpy as np
 
 from catransformers.intensity.hourly import IntensityProfile
 from catransformers.intensity.scheduling import Plan, Schedule, means, saving
+from catransformers.lazy import lazy
 from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn
 from catransformers.reports.wording import MINUS, percent, plural
 from catransformers.units import G_PER_KG, J_PER_KWH
+
+dates = lazy("matplotlib.dates")
 
 SCHEMA = 1
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -234,9 +237,6 @@ def page(schedule: Schedule, paragraphs: Sequence[str], *, weighed: bool) -> str
 
 
 def _draw(axes: Any, schedule: Schedule) -> None:
-    import matplotlib.dates  # noqa: PLC0415
-
-    dates: Any = matplotlib.dates  # parts of it have no types
     best = schedule.best
     begin, end = dates.date2num(schedule.earliest), dates.date2num(schedule.deadline)
     for number, (profile, plan) in enumerate(zip(schedule.profiles, schedule.places, strict=True)):

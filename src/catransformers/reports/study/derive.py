@@ -12,6 +12,8 @@ from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.designs import estimate as designs
 from catransformers.errors import InfeasibleError, InputError, IntegrityError, Problem
@@ -148,8 +150,6 @@ def _ranges(found: dict[int, DesignCost], costs: Costs) -> dict[int, Interval]:
     """The footprints' ranges, all from the same draws."""
     if not found:
         return {}
-    import numpy as np  # noqa: PLC0415
-
     chosen = list(found.values())
     columns = footprint_range(
         np.array([cost.area_m2 for cost in chosen]),

@@ -11,9 +11,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from catransformers.lazy import lazy
 from catransformers.reports.study.summary import Design, Score, StudySummary, Trial, saving
 from catransformers.reports.wording import AXES, Unit, amount, compact, percent, plural, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
+
+go = lazy("plotly.graph_objects")
 
 #: What a design costs in one of the quantities that are minimised, SI.
 Price = Callable[[DesignCost], float]
@@ -28,8 +31,6 @@ def front_figure(summary: StudySummary) -> str:
     Accuracy is the validation set's throughout, with ± one standard error; the cost is the study's objective. Where
     several are minimised, each has a panel, and the front is points alone: seen from one side it is no staircase.
     """
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     figure = go.Figure()
     axes: dict[str, Any] = {}
     views = panels(summary)
@@ -109,8 +110,6 @@ def from_zero(summary: StudySummary, price: Price) -> bool:
 
 def convergence_figure(summary: StudySummary) -> str:
     """The hypervolume after every trial, as a share of the last: Plotly JSON."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     last = summary.hypervolume[-1] if summary.hypervolume else 0.0
     shares = [100 * value / last if last else 0.0 for value in summary.hypervolume]
     figure = go.Figure(
@@ -150,8 +149,6 @@ def _points(
     role: str, name: str, unit: Unit, items: list[tuple[float, Score, str]], names: list[Design] | None = None
 ) -> Any:
     """A scatter of (cost, accuracy, hover text) with error bars."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     size = {"trial": 6, "front": 10, "base": 13}[role]
     return go.Scatter(
         x=[cost * unit.scale for cost, _, _ in items],
@@ -169,8 +166,6 @@ def _points(
 
 def _steps(members: list[Design], unit: Unit) -> Any:
     """The staircase: what a given amount of the cost buys."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     return go.Scatter(
         x=[_cost(d) * unit.scale for d in members],
         y=[100 * d.validation.value for d in members if d.validation],
@@ -184,8 +179,6 @@ def _steps(members: list[Design], unit: Unit) -> Any:
 
 def _ring(best: Design, unit: Unit, price: Price) -> Any:
     """A ring around the design that the headline speaks of."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     assert best.validation is not None  # noqa: S101 - the caller looked
     return go.Scatter(
         x=[price(best.cost) * unit.scale],

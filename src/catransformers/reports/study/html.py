@@ -16,6 +16,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from catransformers.lazy import lazy
 from catransformers.reports import assumptions
 from catransformers.reports.study import figures, narrative
 from catransformers.reports.study import search_footprint_words as own_words
@@ -43,6 +44,8 @@ from catransformers.search.problem import Limits
 from catransformers.study.records import ACCELERATOR
 from catransformers.units import MM2_PER_M2
 
+offline = lazy("plotly.offline")
+
 NONE = "–"
 
 
@@ -68,9 +71,7 @@ def render_html(summary: StudySummary, *, checkpoints: Mapping[str, str] | None 
 @cache
 def plotly_script() -> str:
     """Plotly's JavaScript, compressed and in base64: a third of its size, the same bytes each time."""
-    from plotly.offline import get_plotlyjs  # noqa: PLC0415
-
-    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(offline.get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
 
 
 def _json(text: str) -> Markup:

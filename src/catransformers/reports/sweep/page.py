@@ -16,11 +16,15 @@ import numpy.typing as npt
 from catransformers.designs.sweep import OBJECTIVES, UNUSUAL, Sweep
 from catransformers.files import write_whole
 from catransformers.hardware.accelerator import ATTRIBUTES
+from catransformers.lazy import lazy
 from catransformers.reports.assumptions import sentence
 from catransformers.reports.figures.canvas import INK, MUTED, RULE, VERMILION, drawn, log_ticks, logarithmic
 from catransformers.reports.figures.page import FigurePage, PageTable, figure_page, plain_figure
 from catransformers.reports.wording import Unit, amount, breakable, number, plural, unit_for
 from catransformers.units import MILLI, MM2_PER_M2
+
+go = lazy("plotly.graph_objects")
+matplotlib = lazy("matplotlib")
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -99,11 +103,9 @@ def sweep_svg(sweep: Sweep) -> bytes:
 
 
 def _draw(axes: Any, sweep: Sweep) -> None:
-    from matplotlib.colors import LogNorm  # noqa: PLC0415
-
     latency, carbon = _unit(sweep, "latency"), _unit(sweep, "carbon")
     area = sweep.designs.area_m2 * MM2_PER_M2
-    norm: Any = LogNorm(float(area.min()), float(area.max()) * 1.001)
+    norm: Any = matplotlib.colors.LogNorm(float(area.min()), float(area.max()) * 1.001)
     others = thinned(sweep)
     inside = sweep.within[others]
 
@@ -139,8 +141,6 @@ def _draw(axes: Any, sweep: Sweep) -> None:
 
 def sweep_figure(sweep: Sweep) -> dict[str, Any]:
     """The same picture as a Plotly figure; hover tells the accelerator and all that it costs."""
-    import plotly.graph_objects as go  # noqa: PLC0415
-
     latency, carbon = _unit(sweep, "latency"), _unit(sweep, "carbon")
     shades = np.log10(sweep.designs.area_m2 * MM2_PER_M2)
     low, high = float(shades.min()), float(shades.max())

@@ -230,7 +230,7 @@ def space_cost(
     technology: Technology,
     scenario: Scenario,
     objective: Objective | Objectives = "carbon",
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
     *,
     cache_dir: str | None = None,
 ) -> SpaceCost:

@@ -254,7 +254,7 @@ def large_space_cost(
     technology: Technology,
     scenario: Scenario,
     objective: Objective | Objectives = "carbon",
-    limits: Limits = Limits(),  # noqa: B008 - frozen
+    limits: Limits = Limits(),
     *,
     cache_dir: str | None = None,
 ) -> LargeSpaceCost:
