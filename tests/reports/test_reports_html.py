@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from made_up_studies import SummaryOf, study_config
 
+from catransformers.reports.figures.template import plotly_script
 from catransformers.reports.study.figures import convergence_figure, front_figure
-from catransformers.reports.study.html import plotly_script, render_html
+from catransformers.reports.study.html import render_html
 from catransformers.reports.study.static import front_svg
 from catransformers.reports.study.summary import StudySummary
 

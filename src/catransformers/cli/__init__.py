@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from catransformers import __version__
-from catransformers.errors import CatransformersError, InputError
+from catransformers.errors import CatransformersError, InputError, unknown_name
 
 #: verb → one line of help; the verb's module has a click command of the same name.
 VERBS = {
@@ -51,8 +51,6 @@ class _Verbs(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
-            from catransformers.errors import unknown_name  # noqa: PLC0415
-
             raise InputError(unknown_name("catransformers", "command", args[0], VERBS))
         return super().resolve_command(ctx, args)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,12 +15,21 @@ from catransformers.cli.analyse_inputs import (
     scenario_option,
 )
 from catransformers.cli.groups import VerbGroup
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.config.study import PRESET_LATENCY_MS
 from catransformers.errors import InputError, Problem, Problems, unknown_name
-
-if TYPE_CHECKING:
-    from catransformers.search.analysis import LimitedFronts
-    from catransformers.search.fronts import FrontMember
+from catransformers.execution.studies.base_model import metric_of
+from catransformers.files import write_whole
+from catransformers.reports.analysis import data as objects
+from catransformers.reports.analysis import terminal as texts
+from catransformers.reports.analysis.data import study_header
+from catransformers.reports.analysis.figure import fronts_figure
+from catransformers.reports.analysis.terminal import need_designs
+from catransformers.reports.terminal.screen import console, table, text
+from catransformers.search import analysis
+from catransformers.search.analysis import MODES, LimitedFronts, fronts_under
+from catransformers.search.fronts import FrontMember
+from catransformers.units import MILLI
 
 SHOWN = 20  # designs of a long front
 
@@ -68,11 +76,6 @@ def fronts(
       catransformers analyse fronts runs/my-study --max-latency-ms 10,50,100 --figure fronts.svg
       catransformers analyse fronts runs/my-study --minimise carbon,latency --max-area-mm2 1,2 --max-latency-ms none
     """
-    from catransformers.execution.studies.base_model import metric_of  # noqa: PLC0415
-    from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
-    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
-    from catransformers.reports.analysis.figure import fronts_figure  # noqa: PLC0415
 
     problems = Problems()
     if rest:
@@ -132,11 +135,6 @@ def iso_accuracy(
       catransformers analyse iso-accuracy runs/my-study
       catransformers analyse iso-accuracy runs/my-study --accuracy 90 --tolerance 0.5 --modes carbon,latency
     """
-    from catransformers.config.study import PRESET_LATENCY_MS  # noqa: PLC0415
-    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
-    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
-    from catransformers.search import analysis  # noqa: PLC0415
-    from catransformers.units import MILLI  # noqa: PLC0415
 
     problems = Problems()
     chosen = problems.of(_modes, modes)
@@ -193,9 +191,6 @@ def shares(
       catransformers analyse shares runs/my-study
       catransformers analyse shares runs/my-study --scenario paper
     """
-    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
-    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
-    from catransformers.search import analysis  # noqa: PLC0415
 
     asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     found = analysis.shares(_members(asked, study))
@@ -233,9 +228,6 @@ def pruned(
       catransformers analyse pruned runs/my-study
       catransformers analyse pruned runs/my-study --bands 4 --minimise latency
     """
-    from catransformers.reports.analysis import data as objects  # noqa: PLC0415
-    from catransformers.reports.analysis import terminal as texts  # noqa: PLC0415
-    from catransformers.search import analysis  # noqa: PLC0415
 
     asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     results = asked.results
@@ -254,14 +246,12 @@ def pruned(
 
 
 def _fronts(asked: Question) -> LimitedFronts:
-    from catransformers.search.analysis import fronts_under  # noqa: PLC0415
 
     return fronts_under(asked.results.costs, asked.results.trials, asked.limits, asked.minimise)
 
 
 def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
     """The front under the first limits; there is one, or an error that says why not."""
-    from catransformers.reports.analysis.terminal import need_designs  # noqa: PLC0415
 
     found = _fronts(asked)
     need_designs(found, str(study))
@@ -269,7 +259,6 @@ def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
 
 
 def _modes(text: str) -> tuple[str, ...]:
-    from catransformers.search.analysis import MODES  # noqa: PLC0415
 
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     problems = [unknown_name("--modes", "mode", name, MODES) for name in names if name not in MODES]
@@ -291,19 +280,16 @@ def _band(accuracy: float | None, tolerance: float) -> None:
 
 
 def _header(asked: Question) -> dict[str, object]:
-    from catransformers.reports.analysis.data import study_header  # noqa: PLC0415
 
     return study_header(asked.results, asked.notes)
 
 
 def _say_header(asked: Question, what: str) -> None:
-    from rich.text import Text  # noqa: PLC0415
-
     screen = console()
     screen.print(f"[bold]{asked.results.config.name}[/]: {what}")
-    screen.print(Text(f"under {asked.results.costs.scenario.describe()}"))
+    screen.print(text(f"under {asked.results.costs.scenario.describe()}"))
     for note in asked.notes:
-        screen.print(Text(note, style="yellow"))
+        screen.print(text(note, style="yellow"))
     screen.print()
 
 

@@ -6,16 +6,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
 from catransformers.cli.inputs import levers_are_options
+from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problem, Problems, unknown_name
-
-if TYPE_CHECKING:
-    from catransformers.execution.results import StudyResults
-    from catransformers.search.problem import Limits, Objective
+from catransformers.execution.results import StudyResults
+from catransformers.reports.analysis.data import key_of
+from catransformers.reports.analysis.terminal import limit_text
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.study.rescenario import results_under
+from catransformers.reports.wording import plural
+from catransformers.search.costs.designs import READABLE
+from catransformers.search.problem import OBJECTIVES, Limits, Objective
 
 #: Quantity → what its option says.
 _LIMITS = {
@@ -107,9 +112,6 @@ def read_question(
     Raises:
         InputError: with every mistake.
     """
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
-    from catransformers.reports.study.rescenario import results_under  # noqa: PLC0415
 
     values = problems.of(_values, given, several)
     names = None if minimise is None else problems.of(_quantities, minimise)
@@ -136,7 +138,6 @@ def read_question(
 
 
 def _quantities(text: str) -> tuple[Objective, ...]:
-    from catransformers.search.problem import OBJECTIVES  # noqa: PLC0415
 
     names = [name.strip() for name in text.split(",") if name.strip()]
     problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
@@ -150,7 +151,6 @@ def _quantities(text: str) -> tuple[Objective, ...]:
 
 def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
     """By quantity the limits that were given, SI; None waives one."""
-    from catransformers.search.costs.designs import READABLE  # noqa: PLC0415
 
     found: dict[str, list[float | None]] = {}
     problems = []
@@ -196,7 +196,6 @@ def _limits(
     own: Limits, values: Mapping[str, Sequence[float | None]], period_s: float
 ) -> tuple[tuple[Limits, ...], tuple[str, ...]]:
     """The study's limits with the given ones in their place, and what each set is called."""
-    from catransformers.reports.analysis.terminal import limit_text  # noqa: PLC0415
 
     def changed(quantity: str, value: float | None) -> Limits:
         number: Any = int(value) if quantity == "parameters" and value is not None else value
@@ -222,9 +221,6 @@ def _limits(
 
 def _notes(results: StudyResults, limits: Sequence[Limits], values: Mapping[str, Sequence[float | None]]) -> list[str]:
     """What limits what is told here."""
-    from catransformers.reports.analysis.data import key_of  # noqa: PLC0415
-    from catransformers.reports.analysis.terminal import limit_text  # noqa: PLC0415
-    from catransformers.reports.wording import plural  # noqa: PLC0415
 
     notes = []
     costs, config = results.costs, results.config

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import click
 
+from catransformers.carbon import comparison
+from catransformers.carbon.comparison import Assessment, Comparison
+from catransformers.carbon.scenario import Scenario
 from catransformers.cli.carbon_inputs import DESIGN_HELP, read_design, whole_number
 from catransformers.cli.inputs import scenario_option, technology_option
-from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.designs import estimate as design
+from catransformers.designs.estimate import check_node
 from catransformers.errors import Problems
-
-if TYPE_CHECKING:
-    from catransformers.carbon.comparison import Assessment, Comparison
-    from catransformers.carbon.scenario import Scenario
-    from catransformers.hardware.technology import Technology
+from catransformers.hardware.technology import Technology
+from catransformers.hardware.technology import technology as read_technology
+from catransformers.reports.terminal.screen import carbon, console, quantity, table
 
 MAX_SAMPLES = 1_000_000
 
@@ -40,9 +42,6 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
         embedded@cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=1 \\
         embedded:text.layers=3,vision.layers=4@cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=0.5
     """
-    from catransformers.carbon import comparison  # noqa: PLC0415
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
 
     problems = Problems()
     situation = problems.of(design.read_scenario, scenario)
@@ -63,7 +62,6 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
 
 def _of_one_node(tech: Technology | None, scenario: Scenario | None) -> Technology | None:
     """The technology, if the scenario makes dies of its node (or is not known)."""
-    from catransformers.designs.estimate import check_node  # noqa: PLC0415
 
     if tech is not None and scenario is not None:
         check_node(tech, scenario)

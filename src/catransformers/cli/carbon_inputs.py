@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from catransformers.carbon.comparison import Candidate
+from catransformers.carbon.scenario import Scenario
+from catransformers.carbon.scenario_keys import KEYS
 from catransformers.cli.inputs import read_model
+from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problem, Problems
-
-if TYPE_CHECKING:
-    from catransformers.carbon.comparison import Candidate
-    from catransformers.carbon.scenario import Scenario
-    from catransformers.hardware.technology import Technology
+from catransformers.hardware.accelerator import Accelerator
+from catransformers.hardware.technology import Technology
+from catransformers.units import MM2_PER_M2
 
 DESIGN_HELP = "MODEL@ACCELERATOR, MODEL:DIMENSION=VALUE,…@ACCELERATOR, or a file of `estimate --json`"
 #: What a file of `estimate --json` must hold: numbers, and whether the weights stay on chip.
@@ -45,7 +47,6 @@ def key_number(text: str, key: str, where: str) -> float:
     Raises:
         InputError: if it is no number or out of range.
     """
-    from catransformers.carbon.scenario_keys import KEYS  # noqa: PLC0415
 
     number = plain_number(text, where)
     read: Any = KEYS[key].read
@@ -90,8 +91,6 @@ def read_design(text: str, tech: Technology | None, scenario: Scenario | None) -
     """
     if text.endswith(".json"):
         return _from_file(text, scenario)
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.hardware.accelerator import Accelerator  # noqa: PLC0415
 
     model, at, hardware = text.partition("@")
     if not at:
@@ -164,8 +163,6 @@ def _disagreements(path: str, data: dict[str, Any], scenario: Scenario) -> list[
 
 
 def _candidate(name: str, figures: dict[str, Any]) -> Candidate:
-    from catransformers.carbon.comparison import Candidate  # noqa: PLC0415
-    from catransformers.units import MM2_PER_M2  # noqa: PLC0415
 
     return Candidate(
         name=name,

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import click
 
+from catransformers.carbon.embodied import fab_node, typical_defects
+from catransformers.carbon.footprint import die_split, embodied_split
+from catransformers.carbon.grid import region_intensity
+from catransformers.carbon.impacts import other_impacts
+from catransformers.carbon.parts import MEMORY_CLASSES, MemoryClass, Package, default_memory_yield, memory_per_gb
+from catransformers.carbon.scenario import Scenario, named_scenario
+from catransformers.carbon.scenario_keys import KEYS
+from catransformers.carbon.uncertainty import draw_factors, total_quantiles
+from catransformers.carbon.yields import YieldModel, dies_per_wafer
 from catransformers.cli.carbon_inputs import key_number, missing, plain_number, whole_number
-from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
+from catransformers.cli.output import json_option, print_json
 from catransformers.errors import InputError, Problem, Problems, unknown_name
-
-if TYPE_CHECKING:
-    from catransformers.carbon.parts import MemoryClass, Package
-    from catransformers.carbon.scenario import Scenario
+from catransformers.facts import facts
+from catransformers.reports.terminal.screen import carbon, console, quantity, table
+from catransformers.units import MILLI, MM2_PER_M2
 
 SAMPLES = 10_000
 MAX_DIES = 64
@@ -66,8 +74,6 @@ def die(
       catransformers carbon die --area-mm2 10 --node 22 --fab TW --abatement 95 --yield 0.875
       catransformers carbon die --area-mm2 100 --node 7 --dies 4 --bonding-yield 0.99 --wafer-mm 300
     """
-    from catransformers.carbon.scenario_keys import KEYS  # noqa: PLC0415
-    from catransformers.carbon.yields import YieldModel  # noqa: PLC0415
 
     problems = Problems()
     area = problems.of(_area, area_mm2)
@@ -84,7 +90,6 @@ def die(
         problems.of(_defects_known, nm, model)
     problems.finish()
     assert area and nm and grid and gases and model and number and bonded and packaging  # noqa: S101 - finish() raised
-    from catransformers.carbon.scenario import named_scenario  # noqa: PLC0415
 
     kind, per_cm2 = packaging
     scenario = replace(
@@ -123,7 +128,6 @@ MAX_AREA_MM2 = 100_000  # a whole wafer of 300 mm is 70,686
 
 
 def _fab(text: str) -> Any:
-    from catransformers.carbon.grid import region_intensity  # noqa: PLC0415
 
     return region_intensity(text, use="fab", where="--fab")
 
@@ -146,7 +150,6 @@ def _package(text: str) -> tuple[Package, float | None]:
 
 
 def _defects_known(nm: float, model: Any) -> None:
-    from catransformers.carbon.embodied import fab_node, typical_defects  # noqa: PLC0415
 
     try:
         typical_defects(fab_node(nm), model, where="--yield")
@@ -237,11 +240,6 @@ def _impact_words(impacts: dict[str, Any]) -> str:
 
 
 def _assess_die(area_mm2: float, scenario: Scenario) -> _Die:
-    from catransformers.carbon.footprint import die_split, embodied_split  # noqa: PLC0415
-    from catransformers.carbon.impacts import other_impacts  # noqa: PLC0415
-    from catransformers.carbon.uncertainty import draw_factors, total_quantiles  # noqa: PLC0415
-    from catransformers.carbon.yields import dies_per_wafer  # noqa: PLC0415
-    from catransformers.units import MILLI, MM2_PER_M2  # noqa: PLC0415
 
     area = area_mm2 / MM2_PER_M2
     silicon = area * scenario.chiplets
@@ -282,8 +280,6 @@ def memory(kind: str | None, gb: str | None, memory_class: str, memory_yield: st
       catransformers carbon memory --kind lpddr4 --gb 1
       catransformers carbon memory --class ssd --kind nand_20nm --gb 512
     """
-    from catransformers.carbon.parts import MEMORY_CLASSES, default_memory_yield, memory_per_gb  # noqa: PLC0415
-    from catransformers.facts import facts  # noqa: PLC0415
 
     problems = Problems()
     known = memory_class in MEMORY_CLASSES

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.carbon.grid import GridIntensity, Use
+from catransformers.carbon.grid import regions as known
+from catransformers.carbon.impacts import IMPACTS, ImpactFactor, impact_factor
+from catransformers.carbon.scenario import SCENARIO_NAMES, Scenario
+from catransformers.cli.output import json_option, print_json
+from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problems, nearest, unknown_name
-
-if TYPE_CHECKING:
-    from catransformers.carbon.grid import GridIntensity, Use
-    from catransformers.carbon.impacts import ImpactFactor
-    from catransformers.carbon.scenario import Scenario
+from catransformers.reports.terminal.screen import console, table
 
 USES = ("use", "fab")
 
@@ -28,8 +29,6 @@ def regions(search: str, use: str, as_json: bool) -> None:
     Example:
       catransformers carbon regions --search cal
     """
-    from catransformers.carbon.grid import regions as known  # noqa: PLC0415
-    from catransformers.carbon.impacts import IMPACTS, impact_factor  # noqa: PLC0415
 
     if use not in USES:
         raise InputError(unknown_name("--for", "purpose", use, USES))
@@ -102,8 +101,6 @@ def scenarios(names: tuple[str, ...], as_json: bool) -> None:
       catransformers carbon scenarios
       catransformers carbon scenarios paper paper-code
     """
-    from catransformers.carbon.scenario import SCENARIO_NAMES  # noqa: PLC0415
-    from catransformers.designs import estimate as design  # noqa: PLC0415
 
     problems = Problems()
     read = [problems.of(design.read_scenario, name) for name in names or SCENARIO_NAMES]

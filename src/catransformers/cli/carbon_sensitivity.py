@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
-from catransformers.cli.output import carbon, console, json_option, print_json, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problem, Problems
-
-if TYPE_CHECKING:
-    from catransformers.reports.carbon.sensitivity import MovedFront, Sensitivity
+from catransformers.execution.studies.base_model import metric_of
+from catransformers.files import write_whole
+from catransformers.reports.carbon import sensitivity as moves
+from catransformers.reports.carbon.sensitivity import MovedFront, Sensitivity
+from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.terminal.screen import carbon, console, table
 
 
 @click.command()
@@ -34,12 +39,6 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     Example:
       catransformers carbon sensitivity runs/demo
     """
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.execution.studies.base_model import metric_of  # noqa: PLC0415
-    from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports.carbon import sensitivity as moves  # noqa: PLC0415
-    from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     problems = Problems()
     start = None if scenario is None else problems.of(design.read_scenario, scenario)

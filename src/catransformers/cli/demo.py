@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import click
+
+from catransformers.cli.search import override, run
+from catransformers.config.study import parse
 
 
 @click.command()
@@ -22,10 +26,6 @@ def demo(out: Path, trials: int | None, workers: int | None, seed: int | None) -
     accelerators, and ends with the designs that emit the least carbon, in a report. The same command resumes after an
     interruption.
     """
-    from importlib.resources import files  # noqa: PLC0415
-
-    from catransformers.cli.search import override, run  # noqa: PLC0415
-    from catransformers.config.study import parse  # noqa: PLC0415
 
     text = files("catransformers.data").joinpath("studies/demo.toml").read_text(encoding="utf-8")
     config, problems = parse(text, "demo.toml")

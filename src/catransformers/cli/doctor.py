@@ -11,7 +11,10 @@ from importlib import import_module, metadata
 import click
 
 from catransformers import __version__
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.energy.choose import survey
+from catransformers.errors import CatransformersError
+from catransformers.reports.terminal.screen import console, table
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,6 @@ def _open_clip() -> Finding:
 
 def _meters() -> list[Finding]:
     """The energy meters for the search's own footprint; none of them is needed."""
-    from catransformers.energy.choose import survey  # noqa: PLC0415
 
     return [
         Finding(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
@@ -139,7 +141,6 @@ def _meters() -> list[Finding]:
 
 
 def _embedded() -> Finding:
-    from catransformers.errors import CatransformersError  # noqa: PLC0415
     from catransformers.models.loading.storage import embedded_model  # noqa: PLC0415
 
     try:

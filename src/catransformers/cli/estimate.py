@@ -16,14 +16,24 @@ from catransformers.cli.inputs import (
     scenario_option,
     technology_option,
 )
-from catransformers.cli.output import carbon, console, json_option, print_json, quantity, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.designs import estimate as design
+from catransformers.designs.estimate import Estimate
+from catransformers.designs.explain import QUANTITIES, Change, Explanation, explain, peak_power_w
 from catransformers.errors import InputError, Problem, Problems
+from catransformers.files import write_whole
+from catransformers.hardware.accelerator import Accelerator
+from catransformers.hardware.technology import technology as read_technology
+from catransformers.reports.estimate.explanation import conclusions, effect, findings, what
+from catransformers.reports.estimate.roofline import roofline
+from catransformers.reports.estimate.roofline_page import roofline_page, roofline_picture
+from catransformers.reports.terminal.screen import carbon, console, quantity, table
+from catransformers.reports.wording import breakable
+from catransformers.workloads.operators import Workload
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from catransformers.designs.estimate import Estimate
-    from catransformers.designs.explain import Change, Explanation
 
 #: Pictures that `--roofline` writes.
 _PICTURES = (".svg", ".png", ".html")
@@ -75,11 +85,6 @@ def estimate(
       catransformers estimate --model embedded --set text.layers=3 --scenario always-on --json \\
         --hardware cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=1
     """
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.designs.explain import explain  # noqa: PLC0415
-    from catransformers.hardware.accelerator import Accelerator  # noqa: PLC0415
-    from catransformers.hardware.technology import technology as read_technology  # noqa: PLC0415
-    from catransformers.workloads.operators import Workload  # noqa: PLC0415
 
     problems = Problems()
     spec = problems.of(read_model, model, settings)
@@ -120,8 +125,6 @@ def _check_picture(path: Path | None) -> None:
 
 
 def _draw(result: Estimate, title: str, path: Path) -> None:
-    from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports.estimate.roofline_page import roofline_page, roofline_picture  # noqa: PLC0415
 
     kind = path.suffix.lower()[1:]
     if kind == "html":
@@ -134,17 +137,12 @@ def _object(result: Estimate, explanation: Explanation | None, picture: Path | N
     """What `--json` prints: the estimate, and what else was asked for."""
     data = result.to_dict()
     if explanation is not None:
-        from catransformers.reports.estimate.explanation import conclusions, findings  # noqa: PLC0415
-        from catransformers.reports.wording import breakable  # noqa: PLC0415
-
         data["explain"] = {
             **explanation.to_dict(),
             "findings": [breakable(text) for text in findings(explanation)],
             "conclusions": {name: breakable(text) for name, text in conclusions(explanation).items()},
         }
     if picture is not None:
-        from catransformers.reports.estimate.roofline import roofline  # noqa: PLC0415
-
         found = roofline(result)
         data["roofline"] = found.to_dict()
         points = {point.row: point for point in found.points}
@@ -157,9 +155,6 @@ def _object(result: Estimate, explanation: Explanation | None, picture: Path | N
 
 def _explain(screen: Console, explanation: Explanation) -> None:
     """What binds, the neighbours as a table, and the conclusions."""
-    from catransformers.designs.explain import QUANTITIES  # noqa: PLC0415
-    from catransformers.reports.estimate.explanation import conclusions, effect, findings, what  # noqa: PLC0415
-    from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     screen.print("[bold]What binds now[/]\n")
     for sentence in findings(explanation):
@@ -219,7 +214,6 @@ def _energy_by_operator(result: Estimate) -> Any:
 
 def _silicon(result: Estimate) -> list[Sequence[str]]:
     """What the chip is made of and draws beside its work: rows of (what, value, note)."""
-    from catransformers.designs.explain import peak_power_w  # noqa: PLC0415
 
     cost = result.cost
     blocks = sorted(cost.area_split_m2.items(), key=lambda item: -item[1])

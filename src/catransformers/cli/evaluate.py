@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, progress, table
+from catransformers.cli.inputs import check_device
+from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named, percent
+from catransformers.config.study import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems
+from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial, on_benchmark, on_task
+from catransformers.execution.training.plan import check_task, checked, folder_problems
+from catransformers.execution.training.result import plain
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.terminal.screen import console, progress, table
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
-    from catransformers.config.study import AccuracySection
-    from catransformers.execution.training.evaluation import Judged
 
 SCHEMA = 1
 BATCH_SIZE = 64
@@ -74,11 +79,6 @@ def _judged(
     study: Path | None, trial: int | None, options: dict[str, Any]
 ) -> tuple[Judged, AccuracySection | None, Path]:
     """What is judged; on which task, or None for data sets; the folder of the data sets' results."""
-    from catransformers.cli.inputs import check_device  # noqa: PLC0415
-    from catransformers.config.study import AccuracySection, ModelSection  # noqa: PLC0415
-    from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial  # noqa: PLC0415
-    from catransformers.execution.training.plan import check_task, checked, folder_problems  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     problems = Problems()
     problems += _conflicts(study, trial, options)
@@ -163,8 +163,6 @@ def _name(model: str) -> str:
 
 
 def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any], *, as_json: bool) -> bool:
-    from catransformers.execution.training.evaluation import on_task  # noqa: PLC0415
-    from catransformers.execution.training.result import plain  # noqa: PLC0415
 
     pools, metric = on_task(judged, section, options["device"])
     if as_json:
@@ -196,7 +194,6 @@ def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any]
 def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> bool:
     """Evaluate and show; whether anything could be evaluated."""
     from catransformers.accuracy.benchmark import COLUMNS  # noqa: PLC0415
-    from catransformers.execution.training.evaluation import on_benchmark  # noqa: PLC0415
 
     with _Watch(quiet=as_json) as watch:
         result: BenchmarkResult = on_benchmark(

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json
+from catransformers.cli.output import json_option, print_json
 from catransformers.errors import Problem, Problems
+from catransformers.execution.training.plan import folder_problems, trial_model
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.terminal.screen import console
+from catransformers.study.directory import StudyDirectory
 
 SCHEMA = 1
 FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
@@ -39,11 +43,7 @@ def export(study: Path, trial: int | None, format_name: str, final: bool, out: P
       catransformers export runs/clip --trial 42 --final --format huggingface --out my-clip
       catransformers export data/bert-base-mrpc --format onnx
     """
-    from catransformers.execution.training.plan import folder_problems, trial_model  # noqa: PLC0415
-    from catransformers.exports.formats import check_format  # noqa: PLC0415
-    from catransformers.exports.from_study import export_training, export_trial  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
-    from catransformers.study.directory import StudyDirectory  # noqa: PLC0415
+    from catransformers.exports import formats, from_study  # noqa: PLC0415 - torch
 
     problems = Problems()
     if out is not None:
@@ -54,12 +54,12 @@ def export(study: Path, trial: int | None, format_name: str, final: bool, out: P
     results = None if trial is None else problems.of(read_results, study)
     if results is not None and trial is not None:
         problems.of(trial_model, results, trial)
-        problems.of(check_format, format_name, results.costs.space.base.family)
+        problems.of(formats.check_format, format_name, results.costs.space.base.family)
     problems.finish()
     if results is None or trial is None:
-        folder, files = export_training(study, format_name, out)
+        folder, files = from_study.export_training(study, format_name, out)
     else:
-        folder, files = export_trial(results, trial, format_name, out, final=final)
+        folder, files = from_study.export_trial(results, trial, format_name, out, final=final)
     if as_json:
         print_json(
             {"schema": SCHEMA, "format": format_name, "folder": str(folder), "files": [str(path) for path in files]}

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from catransformers.cli.output import console, print_json
-
-if TYPE_CHECKING:
-    from catransformers.carbon.scenario import Scenario
-    from catransformers.config.study import StudyConfig
-    from catransformers.execution.studies.hardware_study import HardwareStudy
+from catransformers.carbon.scenario import Scenario
+from catransformers.cli.output import print_json
+from catransformers.cli.sweep import show_front
+from catransformers.config.study import TRAINING, StudyConfig
+from catransformers.execution.studies.hardware_study import HardwareStudy, read_hardware_study, run_hardware_study
+from catransformers.reports.study import hardware as hardware_report
+from catransformers.reports.study.hardware import hardware_object, write_hardware_report
+from catransformers.reports.study.rescenario import slug
+from catransformers.reports.sweep.page import summary
+from catransformers.reports.terminal.screen import console, text
+from catransformers.reports.wording import breakable
 
 
 def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
@@ -20,9 +24,6 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
         InputError: with every mistake of the study; nothing is written then.
         InfeasibleError: if no accelerator keeps all limits; nothing is written.
     """
-    from catransformers.config.study import TRAINING  # noqa: PLC0415
-    from catransformers.execution.studies.hardware_study import run_hardware_study  # noqa: PLC0415
-    from catransformers.reports.study.hardware import write_hardware_report  # noqa: PLC0415
 
     screen = console(stderr=True)
     unused = [f"[{name}]" for name in TRAINING if name in config.model_fields_set]
@@ -38,8 +39,6 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
 
 def show_hardware(root: Path, *, as_json: bool) -> bool:
     """`status` of such a study; False if the folder holds none."""
-    from catransformers.execution.studies.hardware_study import read_hardware_study  # noqa: PLC0415
-    from catransformers.reports.study.hardware import hardware_object  # noqa: PLC0415
 
     study = read_hardware_study(root)
     if study is None:
@@ -53,9 +52,6 @@ def show_hardware(root: Path, *, as_json: bool) -> bool:
 
 def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, as_json: bool) -> bool:
     """`report` of such a study; False if the folder holds none."""
-    from catransformers.execution.studies.hardware_study import read_hardware_study  # noqa: PLC0415
-    from catransformers.reports.study.hardware import hardware_object, write_hardware_report  # noqa: PLC0415
-    from catransformers.reports.study.rescenario import slug  # noqa: PLC0415
 
     study = read_hardware_study(root, scenario)
     if study is None:
@@ -73,17 +69,10 @@ def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, 
 
 def show(study: HardwareStudy, folder: Path | None = None) -> None:
     """The study in a terminal: what it is, its front, where its report lies."""
-    from rich.text import Text  # noqa: PLC0415
-
-    from catransformers.cli.sweep import show_front  # noqa: PLC0415
-    from catransformers.reports.study import hardware as hardware_report  # noqa: PLC0415
-    from catransformers.reports.sweep.page import summary  # noqa: PLC0415
-    from catransformers.reports.wording import breakable  # noqa: PLC0415
-
     screen, sweep = console(), study.sweep
-    screen.print(Text(hardware_report.title(study), style="bold"))
-    screen.print(Text(f"under {sweep.scenario.describe()}\n\n{hardware_report.WHAT_IT_IS}\n\n{summary(sweep)}\n"))
+    screen.print(text(hardware_report.title(study), style="bold"))
+    screen.print(text(f"under {sweep.scenario.describe()}\n\n{hardware_report.WHAT_IT_IS}\n\n{summary(sweep)}\n"))
     show_front(sweep, "front.csv of the report has all")
-    screen.print(Text(f"\n{breakable(hardware_report.headline(study))}", style="bold"))
+    screen.print(text(f"\n{breakable(hardware_report.headline(study))}", style="bold"))
     if folder is not None:
         screen.print(f"\nReport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

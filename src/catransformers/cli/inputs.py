@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems
-
-if TYPE_CHECKING:
-    from catransformers.workloads.spec import ModelSpec
+from catransformers.workloads.spec import ModelSpec
+from catransformers.workloads.zoo import named_spec
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,7 +94,6 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     Raises:
         InputError: for an unknown model, a setting that is no `name=integer`, an unknown or impossible dimension.
     """
-    from catransformers.workloads.zoo import named_spec  # noqa: PLC0415
 
     values, problems = {}, Problems()
     for setting in settings:

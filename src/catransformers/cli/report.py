@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json
+from catransformers.cli.hardware_study import report_hardware
+from catransformers.cli.output import json_option, print_json
 from catransformers.cli.status import show_study
+from catransformers.designs import estimate as design
 from catransformers.errors import Problems
-
-if TYPE_CHECKING:
-    from catransformers.reports.study.write import WrittenReport
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.study.rescenario import write_report_under
+from catransformers.reports.study.tables import study_object
+from catransformers.reports.study.write import WrittenReport, write_report
+from catransformers.reports.terminal.screen import console
 
 
 @click.command()
@@ -36,12 +39,6 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo
       catransformers report runs/demo --scenario paper
     """
-    from catransformers.cli.hardware_study import report_hardware  # noqa: PLC0415
-    from catransformers.designs import estimate as design  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
-    from catransformers.reports.study.rescenario import write_report_under  # noqa: PLC0415
-    from catransformers.reports.study.tables import study_object  # noqa: PLC0415
-    from catransformers.reports.study.write import write_report  # noqa: PLC0415
 
     problems = Problems()
     situation = None if scenario is None else problems.of(design.read_scenario, scenario)

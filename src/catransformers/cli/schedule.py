@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import json_option, print_json
 from catransformers.errors import InputError, Problem, Problems
+from catransformers.execution.cache import cache_folder
+from catransformers.files import write_whole
+from catransformers.intensity import scheduling
+from catransformers.intensity.hourly import IntensityProfile, Profile
+from catransformers.intensity.lookup import Forecasts, profiles
+from catransformers.intensity.scheduling import Job, Schedule
+from catransformers.intensity.time_zones import time_zone_of, zone_info
+from catransformers.reports.schedule import report
+from catransformers.reports.terminal.screen import console, table, text
+from catransformers.reports.wording import breakable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from catransformers.intensity.hourly import Profile
-    from catransformers.intensity.lookup import Forecasts
-    from catransformers.intensity.scheduling import Job, Schedule
 
 PICTURES = (".svg", ".png", ".html")
 _UNITS = {"m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -98,10 +105,6 @@ def schedule(
       catransformers schedule --hours 8 --deadline 2d --region US-CA --interruptible --plot greenest.svg
       catransformers schedule --hours 3 --region GB --source uk
     """
-    from catransformers.execution.cache import cache_folder  # noqa: PLC0415
-    from catransformers.intensity import scheduling  # noqa: PLC0415
-    from catransformers.intensity.lookup import Forecasts, profiles  # noqa: PLC0415
-    from catransformers.intensity.time_zones import time_zone_of, zone_info  # noqa: PLC0415
 
     names = [name.strip() for part in regions for name in part.split(",") if name.strip()]
     folder = cache_folder("intensity") if source is not None else None
@@ -167,7 +170,6 @@ def _show(
     as_json: bool,
     plot: Path | None,
 ) -> None:
-    from catransformers.reports.schedule import report  # noqa: PLC0415
 
     paragraphs = [*report.sentences(result, now, weighed=weighed), *notes]
     if plot is not None:
@@ -175,25 +177,19 @@ def _show(
     if as_json:
         print_json(report.schedule_object(result, weighed=weighed, interruptible=interruptible, notes=notes))
         return
-    from rich.text import Text  # noqa: PLC0415
-
-    from catransformers.reports.wording import breakable  # noqa: PLC0415
-
     screen = console()
     for number, paragraph in enumerate(paragraphs):
-        screen.print(Text(breakable(paragraph), style="bold" if number == 0 else ""))
-    rows = [[Text(cell) for cell in row] for row in report.rows(result, weighed=weighed)]
-    screen.print(table("", report.columns(weighed=weighed), rows, left=5))  # type: ignore[arg-type]
+        screen.print(text(breakable(paragraph), style="bold" if number == 0 else ""))
+    rows = [[text(cell) for cell in row] for row in report.rows(result, weighed=weighed)]
+    screen.print(table("", report.columns(weighed=weighed), rows, left=5))
     blocks, marks, legend = report.sparkline(result)
     for line in (blocks, marks, legend):
-        screen.print(Text(line))
+        screen.print(text(line))
     if plot is not None:
-        screen.print(Text(f"\n{plot} is written."))
+        screen.print(text(f"\n{plot} is written."))
 
 
 def _write(path: Path, result: Schedule, paragraphs: Sequence[str], *, weighed: bool) -> None:
-    from catransformers.files import write_whole  # noqa: PLC0415
-    from catransformers.reports.schedule import report  # noqa: PLC0415
 
     makers: dict[str, Callable[[], str | bytes]] = {
         ".svg": lambda: report.picture(result, "svg"),
@@ -209,7 +205,6 @@ def read_job(hours: float, power: str | None) -> Job:
     Raises:
         InputError: for hours or watts that cannot be, and phases that do not add up to the hours.
     """
-    from catransformers.intensity.scheduling import Job  # noqa: PLC0415
 
     problems = []
     if not 1 / 3600 <= hours <= _MOST_HOURS:
@@ -301,7 +296,6 @@ def _next_minute(now: datetime) -> datetime:
 
 def _not_before_the_forecast(found: Sequence[Profile], earliest: datetime, notes: list[str]) -> datetime:
     """Now, or the first moment that the forecasts speak of where that is a little later; then with a note."""
-    from catransformers.intensity.hourly import IntensityProfile  # noqa: PLC0415
 
     first = max((profile.start for profile in found if isinstance(profile, IntensityProfile)), default=earliest)
     if not earliest < first <= earliest + timedelta(hours=1):

@@ -8,15 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.output import console, progress
+from catransformers.cli.hardware_study import search_hardware
+from catransformers.cli.report import show_report
+from catransformers.config.study import StudyConfig, read
+from catransformers.errors import InputError, Problem
+from catransformers.execution import events
+from catransformers.execution.events import Event
+from catransformers.execution.loop import run_study
+from catransformers.execution.studies.assemble import check
+from catransformers.reports.schedule.report import stamp, utc
+from catransformers.reports.study.write import write_report
+from catransformers.reports.terminal.screen import console, progress
+from catransformers.reports.wording import compact, plural, score
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from catransformers.config.study import StudyConfig
-    from catransformers.errors import Problem
-    from catransformers.execution import events
-    from catransformers.execution.events import Event
 
 TELL_EVERY_S = 15.0
 
@@ -36,7 +43,6 @@ def search(study: Path, out: Path | None, trials: int | None, workers: int | Non
     and report/ (see `catransformers report`). In mode hardware the model is fixed: its exact front over all
     accelerators is there in seconds, without training, and report/ holds it.
     """
-    from catransformers.config.study import read  # noqa: PLC0415
 
     config, problems = read(study)
     run(str(study), *override(config, problems, trials, workers), out)
@@ -62,19 +68,12 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
     Raises:
         InputError: with every mistake of the study; nothing is written then.
     """
-    from catransformers.errors import InputError  # noqa: PLC0415
-    from catransformers.execution.studies.assemble import check  # noqa: PLC0415
 
     if problems:
         raise InputError([*problems, *check(config, where)])
     if config.trains_nothing:
-        from catransformers.cli.hardware_study import search_hardware  # noqa: PLC0415
-
         search_hardware(where, config, out)
         return
-    from catransformers.cli.report import show_report  # noqa: PLC0415
-    from catransformers.execution.loop import run_study  # noqa: PLC0415
-    from catransformers.reports.study.write import write_report  # noqa: PLC0415
 
     folder = out or Path("runs") / config.name
     with _Watcher() as watcher:
@@ -95,7 +94,6 @@ def _space(event: events.StudyOpened) -> str:
 
 def _adopted(event: events.TrialsAdopted) -> str:
     """What was taken over from other studies, and what was not."""
-    from catransformers.reports.wording import plural  # noqa: PLC0415
 
     left_out = ", ".join(f"{count} {why}" for why, count in event.left_out.items())
     text = f"{plural(event.trials, 'trial')} adopted by search.warm_start"
@@ -113,7 +111,6 @@ def _metering(event: events.MeterChosen) -> str:
 
 def _waiting(event: events.WaitStarted) -> str:
     """Why nothing begins, until when, and that one may stop meanwhile."""
-    from catransformers.reports.schedule.report import stamp, utc  # noqa: PLC0415
 
     until = f"Waiting until {stamp(event.until)} ({utc(event.until)} UTC)"
     return f"{event.reason} {until}; Ctrl-C is safe, the same command goes on."
@@ -145,8 +142,6 @@ class _Watcher:
             self._bar.update(self._task, completed=done)
 
     def __call__(self, event: Event) -> None:
-        from catransformers.execution import events  # noqa: PLC0415
-        from catransformers.reports.wording import plural, score  # noqa: PLC0415
 
         match event:
             case events.DataChecked():
@@ -192,7 +187,6 @@ class _Watcher:
             self._told = time.monotonic()
 
     def _trial(self, event: events.TrialFinished) -> None:
-        from catransformers.reports.wording import compact, score  # noqa: PLC0415
 
         trial = event.trial
         if trial.untrained:

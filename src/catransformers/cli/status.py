@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, table
-
-if TYPE_CHECKING:
-    from catransformers.reports.study.summary import StudySummary
+from catransformers.cli.hardware_study import show_hardware
+from catransformers.cli.output import json_option, print_json
+from catransformers.reports import assumptions
+from catransformers.reports.study import narrative
+from catransformers.reports.study import search_footprint_words as own_words
+from catransformers.reports.study.derive import read_results, summarise
+from catransformers.reports.study.summary import StudySummary
+from catransformers.reports.study.tables import study_object, terminal_front
+from catransformers.reports.terminal.screen import console, table, text
+from catransformers.reports.wording import breakable
 
 
 @click.command()
@@ -23,15 +28,11 @@ def status(study: Path, as_json: bool) -> None:
     Example:
       catransformers status runs/demo
     """
-    from catransformers.cli.hardware_study import show_hardware  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results, summarise  # noqa: PLC0415
 
     if show_hardware(study, as_json=as_json):
         return
     summary = summarise(read_results(study))
     if as_json:
-        from catransformers.reports.study.tables import study_object  # noqa: PLC0415
-
         print_json(study_object(summary))
     else:
         show_study(summary)
@@ -39,16 +40,8 @@ def status(study: Path, as_json: bool) -> None:
 
 def show_study(summary: StudySummary) -> None:
     """The study in a terminal: state, headline, attribution, scenario, front."""
-    from rich.text import Text  # noqa: PLC0415
-
-    from catransformers.reports import assumptions  # noqa: PLC0415
-    from catransformers.reports.study import narrative  # noqa: PLC0415
-    from catransformers.reports.study import search_footprint_words as own_words  # noqa: PLC0415
-    from catransformers.reports.study.tables import terminal_front  # noqa: PLC0415
-    from catransformers.reports.wording import breakable  # noqa: PLC0415
-
     screen = console()
-    screen.print(Text(f"{summary.name}: {breakable(narrative.state(summary))}"))
+    screen.print(text(f"{summary.name}: {breakable(narrative.state(summary))}"))
     if summary.front:
         titles, rows = terminal_front(summary)
         screen.print(table("", titles, rows, left=3))
@@ -57,9 +50,9 @@ def show_study(summary: StudySummary) -> None:
             "error; p5–p95 the range from the carbon factors; * the design of the next lines. `train`, `evaluate` and "
             "`export` want the trial's number."
         )
-        screen.print(Text(f"{narrative.shown(summary)} {legend}".strip(), style="dim"))
+        screen.print(text(f"{narrative.shown(summary)} {legend}".strip(), style="dim"))
     screen.print()
-    screen.print(Text(breakable(narrative.headline(summary)), style="bold"))
+    screen.print(text(breakable(narrative.headline(summary)), style="bold"))
     paragraphs = (
         narrative.base_beyond_limits(summary),
         narrative.attribution_sentence(summary),
@@ -69,4 +62,4 @@ def show_study(summary: StudySummary) -> None:
     )
     for paragraph in paragraphs:
         if paragraph:
-            screen.print(Text(breakable(f"\n{paragraph}")))
+            screen.print(text(breakable(f"\n{paragraph}")))

@@ -16,13 +16,16 @@ from catransformers.cli.inputs import (
     scenario_option,
     technology_option,
 )
-from catransformers.cli.output import console, json_option, print_json, table
+from catransformers.cli.output import json_option, print_json
+from catransformers.designs.sweep import Sweep, SweepInputs
 from catransformers.errors import InputError, Problem, Problems
+from catransformers.reports.sweep.page import SHOWN, costs, summary, write_sweep
+from catransformers.reports.terminal.screen import console, table
+from catransformers.reports.wording import breakable, plural
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from catransformers.designs.sweep import Sweep
 
 #: Attribute → heading of its column.
 _HEADINGS = {
@@ -107,7 +110,6 @@ def sweep(
       catransformers sweep --model embedded --space micro --scenario always-on --out runs/sweep
       catransformers sweep --model ViT-B-16 --values voltage_v=0.6,0.7,0.8 --objectives carbon,latency
     """
-    from catransformers.designs.sweep import SweepInputs  # noqa: PLC0415
 
     problems = Problems()
     spec = problems.of(read_model, model, settings)
@@ -180,14 +182,11 @@ def _folder(out: Path | None) -> None:
 def _write(result: Sweep, model: str, out: Path | None) -> list[Path]:
     if out is None:
         return []
-    from catransformers.reports.sweep.page import write_sweep  # noqa: PLC0415
 
     return write_sweep(result, model, out)
 
 
 def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
-    from catransformers.reports.sweep.page import summary  # noqa: PLC0415
-    from catransformers.reports.wording import plural  # noqa: PLC0415
 
     screen = console()
     dimensions = ", ".join(f"{key} {value}" for key, value in result.model.dimensions().items())
@@ -203,7 +202,6 @@ def _show(result: Sweep, model: str, seconds: float, everything: bool) -> None:
 
 def show_front(result: Sweep, shortened: str = "") -> None:
     """The best designs and the front as tables; a long front is cut if there is something to say where the rest is."""
-    from catransformers.reports.sweep.page import SHOWN  # noqa: PLC0415
 
     screen = console()
     best = {**result.best, "knee": result.knee}
@@ -215,8 +213,6 @@ def show_front(result: Sweep, shortened: str = "") -> None:
 
 def _table(title: str, result: Sweep, rows: list[int], names: list[str] | None = None) -> Table:
     """Designs with a column an attribute that anyone of them has, each after its name where there are names."""
-    from catransformers.reports.sweep.page import costs  # noqa: PLC0415
-    from catransformers.reports.wording import breakable  # noqa: PLC0415
 
     machines = [result.table[row].to_dict() for row in rows]
     attributes = [name for name in _HEADINGS if any(name in machine for machine in machines)]

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from catransformers.cli.output import console, json_option, print_json, progress, table
+from catransformers.cli.inputs import check_device
+from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named, percent
+from catransformers.config.study import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems
-
-if TYPE_CHECKING:
-    from catransformers.execution.results import StudyResults
-    from catransformers.execution.training.plan import TrainingPlan
-    from catransformers.execution.training.result import TrainingResult
+from catransformers.execution.results import StudyResults
+from catransformers.execution.training.plan import RESULT, TrainingPlan, check_plan, checked, trial_model
+from catransformers.execution.training.result import TrainingResult
+from catransformers.execution.training.run import run_training
+from catransformers.reports.study.derive import read_results
+from catransformers.reports.terminal.screen import console, progress, table
+from catransformers.reports.wording import amount
 
 
 @click.command()
@@ -62,8 +66,6 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
       torchrun --standalone --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
       catransformers train --model bert-base-uncased --classes 2 --task text-classification --data MRPC --epochs 3
     """
-    from catransformers.execution.training.plan import RESULT  # noqa: PLC0415
-    from catransformers.execution.training.run import run_training  # noqa: PLC0415
 
     with options_named(options):
         plan, folder = _planned(study, trial, out, options)
@@ -85,9 +87,6 @@ def _planned(
     study: Path | None, trial: int | None, out: Path | None, options: dict[str, Any]
 ) -> tuple[TrainingPlan, Path]:
     """The plan and its folder, checked as far as can be before anything is opened."""
-    from catransformers.cli.inputs import check_device  # noqa: PLC0415
-    from catransformers.execution.training.plan import check_plan, trial_model  # noqa: PLC0415
-    from catransformers.reports.study.derive import read_results  # noqa: PLC0415
 
     problems = Problems()
     problems += _conflicts(study, trial, options)
@@ -166,7 +165,6 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_trial(results: StudyResults, trial: int | None, start: Path | None, options: dict[str, Any]) -> TrainingPlan:
-    from catransformers.execution.training.plan import TrainingPlan, checked  # noqa: PLC0415
 
     config = results.config
     changes = {"steps": 10 * config.accuracy.steps, **_changes(options)}
@@ -176,8 +174,6 @@ def _of_trial(results: StudyResults, trial: int | None, start: Path | None, opti
 
 
 def _of_base(options: dict[str, Any]) -> TrainingPlan:
-    from catransformers.config.study import AccuracySection, ModelSection  # noqa: PLC0415
-    from catransformers.execution.training.plan import TrainingPlan, checked  # noqa: PLC0415
 
     model = ModelSection(
         base=options["model"],
@@ -225,7 +221,6 @@ class _Watch:
 
 def show_training(result: TrainingResult) -> None:
     """A finished training in a terminal."""
-    from catransformers.reports.wording import amount  # noqa: PLC0415
 
     screen = console()
     based = any(pool.base is not None for pool in result.pools.values())

@@ -14,7 +14,11 @@ from catransformers.execution.studies.base_model import base_spec, metric_of
 from catransformers.execution.training.plan import FACTS, MODEL, trial_model
 from catransformers.execution.training.result import TrainingResult, read_facts, read_result
 from catransformers.exports.card import Facts, card
-from catransformers.workloads.families import parameters
+from catransformers.exports.formats import FORMATS, Model, check_format, write_model
+from catransformers.models.loading.base import load_base
+from catransformers.models.loading.named import find_source
+from catransformers.models.loading.storage import read_description
+from catransformers.workloads.families import parameters, spec_from_dict
 from catransformers.workloads.spec import ModelSpec
 
 
@@ -67,8 +71,6 @@ def export_training(folder: Path, format_name: str, out: Path | None = None) -> 
 
 
 def _spec(path: Path) -> ModelSpec:
-    from catransformers.models.loading.storage import read_description  # noqa: PLC0415 - torch
-    from catransformers.workloads.families import spec_from_dict  # noqa: PLC0415
 
     spec = read_description(path)["spec"]
     return spec_from_dict(spec)  # type: ignore[arg-type] # checked there
@@ -97,9 +99,6 @@ def _facts(results: StudyResults, number: int, trained: TrainingResult | None) -
 
 
 def _write(path: Path, section: ModelSection, facts: Facts, format_name: str, place: Path) -> list[Path]:
-    from catransformers.exports.formats import FORMATS, Model, check_format, write_model  # noqa: PLC0415 - torch
-    from catransformers.models.loading.base import load_base  # noqa: PLC0415
-    from catransformers.models.loading.named import find_source  # noqa: PLC0415
 
     found = load_base(str(path))
     check_format(format_name, found.net.spec.family)

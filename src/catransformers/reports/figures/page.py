@@ -12,13 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import jinja2
-
 from catransformers import __version__
 from catransformers.carbon.scenario import Scenario
 from catransformers.hardware.technology import Technology
 from catransformers.reports.assumptions import assumptions
-from catransformers.reports.study.html import plotly_script
+from catransformers.reports.figures.template import plotly_script, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +66,18 @@ def figure_page(page: FigurePage, scenario: Scenario, technology: Technology, fa
         scenario, technology: under which every number in it holds.
         family: of the model.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("catransformers", "data"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    text = environment.get_template("figure.html.j2").render(
-        page=page,
-        svg=base64.b64encode(page.picture).decode("ascii"),
-        assumptions=assumptions(scenario, family),
-        technology=(
+    values = {
+        "page": page,
+        "svg": base64.b64encode(page.picture).decode("ascii"),
+        "assumptions": assumptions(scenario, family),
+        "technology": (
             f"Technology {technology.name}: {technology.node_nm:g} nm, {technology.voltage_v:g} V, "
             f"{technology.frequency_hz / 1e6:g} MHz nominal, {technology.dram.name} where there is DRAM."
         ),
-        version=__version__,
-        plotly=plotly_script(),
-    )
-    return text if text.endswith("\n") else text + "\n"
+        "version": __version__,
+        "plotly": plotly_script(),
+    }
+    return render("figure.html.j2", values)
 
 
 def plain_figure(figure: Any) -> dict[str, Any]:

@@ -8,16 +8,13 @@ passed through, with nothing in it that could end a script.
 from __future__ import annotations
 
 import base64
-import gzip
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
-from catransformers.lazy import lazy
 from catransformers.reports import assumptions
+from catransformers.reports.figures.template import plotly_script, render
 from catransformers.reports.study import figures, narrative
 from catransformers.reports.study import search_footprint_words as own_words
 from catransformers.reports.study.parts import Part, carbon_parts, energy_parts, operator_rows
@@ -44,8 +41,6 @@ from catransformers.search.problem import Limits
 from catransformers.study.records import ACCELERATOR
 from catransformers.units import MM2_PER_M2
 
-offline = lazy("plotly.offline")
-
 NONE = "–"
 
 
@@ -57,21 +52,7 @@ def render_html(summary: StudySummary, *, checkpoints: Mapping[str, str] | None 
         checkpoints: by design name, where the report keeps its model, relative to the page.
         version: of this package.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("catransformers", "data"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report.html.j2").render(_context(summary, checkpoints or {}, version))
-    return page if page.endswith("\n") else page + "\n"
-
-
-@cache
-def plotly_script() -> str:
-    """Plotly's JavaScript, compressed and in base64: a third of its size, the same bytes each time."""
-    return base64.b64encode(gzip.compress(offline.get_plotlyjs().encode(), 9, mtime=0)).decode("ascii")
+    return render("report.html.j2", _context(summary, checkpoints or {}, version))
 
 
 def _json(text: str) -> Markup:
