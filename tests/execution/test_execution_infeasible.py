@@ -6,13 +6,14 @@ from importlib.metadata import EntryPoint
 import numpy as np
 import pytest
 
+from catransformers import registry
 from catransformers.config.study import parse
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble
 from catransformers.execution.studies.final_test import StudyFailure
+from catransformers.registry import STRATEGIES
 from catransformers.reports.study.derive import summarise
-from catransformers.search import strategies
 from catransformers.search.problem import Proposal
 from catransformers.search.strategies import DesignStrategy
 from catransformers.study.records import UNTRAINED
@@ -46,10 +47,10 @@ class Reckless(DesignStrategy):
 def installed(monkeypatch):
     """Both strategies, as another package would bring them."""
     made = [
-        EntryPoint(n, f"{__name__}:{kind}", strategies.GROUP)
+        EntryPoint(n, f"{__name__}:{kind}", STRATEGIES.group)
         for n, kind in [("blind", "Blind"), ("reckless", "Reckless")]
     ]
-    monkeypatch.setattr(strategies, "entry_points", lambda *, group: [e for e in made if e.group == group])
+    monkeypatch.setattr(registry, "entries_of", lambda group: [e for e in made if e.group == group])
 
 
 @pytest.fixture

@@ -11,15 +11,17 @@ import pytest
 import torch
 from scipy.special import expit
 
+from catransformers import registry
 from catransformers.carbon.scenario import named_scenario
 from catransformers.errors import InputError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
+from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import Limits, Objectives, Observation, SearchProblem, reference_cost
 from catransformers.search.space import model_space
-from catransformers.search.strategies import STRATEGIES, DesignStrategy, known_strategies, strategy
+from catransformers.search.strategies import DesignStrategy, strategy
 from catransformers.search.strategies.design_space import DesignSpace
 from catransformers.search.strategies.surrogate import fit, to_logit
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec, VitSpec
@@ -81,7 +83,7 @@ def asked(study, name, trials, seed=0, workers=1, fails=()):
     return tried, told_of
 
 
-@pytest.fixture(params=STRATEGIES)
+@pytest.fixture(params=STRATEGIES.rows)
 def name(request):
     """Each strategy that comes with the package, if what it needs is installed."""
     needed = {"qnehvi": "ax", "nsga2": "pymoo"}
@@ -301,19 +303,10 @@ def test_importing_search_does_not_import_torch():
 def test_other_packages_add_strategies(monkeypatch, studies):
     from importlib.metadata import EntryPoint
 
-    from catransformers.search import strategies
-
-    def installed(*entries):
-        made = [EntryPoint(n, value, strategies.GROUP) for n, value in entries]
-        monkeypatch.setattr(strategies, "entry_points", lambda *, group: [e for e in made if e.group == group])
-
-    costs, problem = studies["vit", 1]
-    installed(("evenly", STRATEGIES["sobol"]))
-    assert set(known_strategies()) == {*STRATEGIES, "evenly"}
+    made = EntryPoint("evenly", STRATEGIES.rows["sobol"], STRATEGIES.group)
+    monkeypatch.setattr(registry, "entries_of", lambda group: [made] if group == made.group else [])
+    problem = studies["vit", 1][1]
     assert strategy("evenly", problem, 0).ask([], [], 0) == strategy("sobol", problem, 0).ask([], [], 0)
-    installed(("sobol", "somewhere.else:Sobol"))
-    with pytest.raises(InputError, match="defined twice"):
-        strategy("sobol", problem, 0, costs)
 
 
 def test_a_missing_package_is_named_with_what_installs_it(monkeypatch, studies):

@@ -23,12 +23,12 @@ from catransformers.execution.studies.base_model import base_spec, open_base
 from catransformers.hardware import spaces
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology, technology
+from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.large_space import enumerable, large_space_cost
 from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Limits, Objectives
 from catransformers.search.space import ModelSpace, model_space
-from catransformers.search.strategies import known_strategies
 from catransformers.units import MILLI, MM2_PER_M2
 
 MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
@@ -160,9 +160,7 @@ def check(config: StudyConfig, where: str = "", progress: Progress | None = None
             what = "cannot be told in mode hardware, in which no accuracy is measured"
             problems.append(Problem("objectives.min_accuracy", what, hint="leave it out, or choose another mode"))
     else:
-        known = problems.of(known_strategies)
-        if known is not None and config.search.strategy not in known:
-            problems.append(unknown_name("search.strategy", "strategy", config.search.strategy, known))
+        problems.of(STRATEGIES.check, config.search.strategy)
         problems.of(model_space_of, config)
         problems += _check_learning(config, progress)
     found = list(dict.fromkeys(problems))

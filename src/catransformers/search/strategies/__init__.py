@@ -6,26 +6,21 @@ the same proposal, in this process or in another after a crash.
 Most choose models, and leave the accelerators to the exact costs. A `DesignStrategy` chooses both, as the published way
 does; it is told which accelerator each trial was run with.
 
-Packages can add their own through the entry point group `catransformers.strategies`: a name, and a class that is made
-from the problem and the seed (and, of a `DesignStrategy`, the costs).
+To add one: a class that is made from the problem and the seed (and, of a `DesignStrategy`, the costs), and its row in
+`catransformers.registry`, or in another package's entry points, group `catransformers.strategies`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from importlib.metadata import entry_points
-from pkgutil import resolve_name
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.registry import STRATEGIES
 from catransformers.search.problem import Observation, Proposal, Searched
 
 if TYPE_CHECKING:
     from catransformers.search.costs.space import Costs
-
-GROUP = "catransformers.strategies"
 
 
 class Strategy(Protocol):
@@ -79,39 +74,11 @@ class DesignStrategy(ABC):
         """
 
 
-#: Name → module and class of the strategies that come with the package.
-STRATEGIES: Mapping[str, str] = MappingProxyType(
-    {
-        name: f"catransformers.search.strategies.{place}"
-        for name, place in {
-            "exact-hardware": "exact_hardware:ExactHardware",
-            "nsga2": "nsga2:Nsga2",
-            "qnehvi": "qnehvi:QNehvi",
-            "sobol": "sobol:Sobol",
-        }.items()
-    }
-)
-
-
-def known_strategies() -> dict[str, str]:
-    """Name → module and class of all strategies, those of other packages included.
-
-    Raises:
-        InputError: if another package's strategy has the name of one that is there already.
-    """
-    found = dict(STRATEGIES)
-    for entry in entry_points(group=GROUP):
-        if found.setdefault(entry.name, entry.value) != entry.value:
-            what = f"the strategy {entry.name!r} is defined twice: {found[entry.name]} and {entry.value}"
-            raise InputError(Problem("search.strategy", what, hint="uninstall one of the packages"))
-    return found
-
-
 def strategy(name: str, problem: Searched, seed: int, costs: Costs | None = None) -> Strategy:
     """The strategy of that name for a problem.
 
     Args:
-        name: one of `known_strategies`.
+        name: one of `STRATEGIES`.
         problem: what is searched.
         seed: of everything random.
         costs: the costs that the problem was made of; strategies that choose designs need them.
@@ -120,10 +87,7 @@ def strategy(name: str, problem: Searched, seed: int, costs: Costs | None = None
         InputError: for an unknown name, of which the nearest one is offered; where an optional package is missing.
         ValueError: if a strategy that chooses designs gets no costs.
     """
-    known = known_strategies()
-    if name not in known:
-        raise InputError(unknown_name("search.strategy", "strategy", name, known))
-    kind: Any = resolve_name(known[name])
+    kind: Any = STRATEGIES.find(name)
     if not issubclass(kind, DesignStrategy):
         made: Strategy = kind(problem, seed)
         return made

@@ -1,0 +1,159 @@
+"""Plug-in registry: whatever comes by name, the package's own and what other packages add through entry points.
+
+A kind (strategies, tasks, …) is a `Registry`: a table of rows, name → `"module:attribute"`. The package's own rows
+stand below; another package's are its entry points in the kind's group. Both are declared alike, and imported when
+used:
+
+    [project.entry-points."catransformers.strategies"]
+    evenly = "my_package.evenly:Evenly"
+
+Installed packages are searched (some ten milliseconds) only for a name that is not the package's own, or for all names.
+
+Reference: PyPA, "Entry points specification".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from catransformers.errors import InputError, Problem, nearest, unknown_name
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+T = TypeVar("T")
+
+
+@cache
+def entries_of(group: str) -> tuple[EntryPoint, ...]:
+    """The entry points of a group in all installed packages, by name; searched once a process."""
+    from importlib.metadata import entry_points  # noqa: PLC0415 - slow to import, seldom needed
+
+    return tuple(sorted(entry_points(group=group), key=lambda entry: (entry.name, entry.value)))
+
+
+class Registry(Mapping[str, T]):
+    """All of one kind, by name: the package's own in their order, then those of other packages by name.
+
+    Iterating names imports none of them; a value is imported when it is asked for.
+
+    Args:
+        kind: what one is called in messages.
+        where: the key or option that holds the name, for messages.
+        group: the entry point group.
+        rows: the package's own: name → `"module:attribute"`.
+        shape: the class, as `"module:attribute"`, that whatever another package adds must be an instance of.
+    """
+
+    def __init__(
+        self, kind: str, where: str, group: str, rows: Mapping[str, str], shape: str = "builtins:type"
+    ) -> None:
+        self.kind, self.where, self.group, self.rows, self.shape = kind, where, group, dict(rows), shape
+
+    def __getitem__(self, name: str) -> T:
+        """What is registered by that name.
+
+        Raises:
+            KeyError: if nothing is.
+            InputError: if two packages define it, or the one that does cannot be imported.
+        """
+        if name in self.rows:
+            found: T = resolve_name(self.rows[name])
+            return found
+        return self._imported(self._added()[name])
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.rows
+        yield from self._added()
+
+    def __len__(self) -> int:
+        return len(self.rows) + len(self._added())
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.rows or name in self._added()
+
+    def find(self, name: str, where: str = "") -> T:
+        """What is registered by that name; `where` is the key or option that holds it, if not the kind's own.
+
+        Raises:
+            InputError: for an unknown name, with the nearest one; if two packages define it, or the one that does
+                cannot be imported.
+        """
+        self.check(name, where)
+        return self[name]
+
+    def check(self, name: str, where: str = "") -> None:
+        """Find out whether a name is registered, without importing what it stands for.
+
+        Raises:
+            InputError: if it is not, with the nearest one.
+        """
+        if name not in self:
+            raise InputError(unknown_name(where or self.where, self.kind, name, self))
+
+    def option_problem(self, name: str, where: str, others: tuple[str, ...] = ()) -> Problem | None:
+        """What is wrong with the value of a key that takes a registered name or one of `others`; None if nothing is."""
+        if name in others or name in self:
+            return None
+        allowed = (*others, *self)
+        return Problem(where, f"{name!r} is not an option", ", ".join(allowed), nearest(name, allowed))
+
+    def _added(self) -> dict[str, EntryPoint]:
+        """What other packages add, by name.
+
+        Raises:
+            InputError: for all names that are defined twice.
+        """
+        found: dict[str, EntryPoint] = {}
+        problems = []
+        for entry in entries_of(self.group):
+            if entry.name in self.rows:
+                first = f"{self.rows[entry.name]} (package catransformers)"
+            elif found.setdefault(entry.name, entry).value != entry.value:
+                first = _told(found[entry.name])
+            else:  # new, or the same package twice on the path
+                continue
+            what = f"the {self.kind} {entry.name!r} is defined twice: {first} and {_told(entry)}"
+            problems.append(Problem(self.where, what, hint="uninstall one of the packages"))
+        if problems:
+            raise InputError(problems)
+        return found
+
+    def _imported(self, entry: EntryPoint) -> T:
+        what = f"the {self.kind} {entry.name!r} cannot be used: {_told(entry)}"
+        hint = "mend or uninstall that package"
+        try:
+            found: Any = resolve_name(entry.value)
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            raise InputError(Problem(self.where, f"{what} cannot be imported: {said}", hint=hint)) from error
+        shape = resolve_name(self.shape)
+        if not isinstance(found, shape):
+            expected = "a class" if shape is type else f"a {shape.__name__}"
+            raise InputError(
+                Problem(self.where, f"{what} is of type {type(found).__name__}, not {expected}", hint=hint)
+            )
+        made: T = found
+        return made
+
+
+def _told(entry: EntryPoint) -> str:
+    package = entry.dist.name if entry.dist is not None else entry.module.partition(".")[0]
+    return f"{entry.value} (package {package})"
+
+
+#: Which model a study tries next.
+STRATEGIES: Registry[Any] = Registry(
+    "strategy",
+    "search.strategy",
+    "catransformers.strategies",
+    {
+        "exact-hardware": "catransformers.search.strategies.exact_hardware:ExactHardware",
+        "nsga2": "catransformers.search.strategies.nsga2:Nsga2",
+        "qnehvi": "catransformers.search.strategies.qnehvi:QNehvi",
+        "sobol": "catransformers.search.strategies.sobol:Sobol",
+    },
+)
