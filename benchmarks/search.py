@@ -23,8 +23,7 @@ hardware side afterwards.
 One file a run in `benchmarks/results/search/`, written after each trial: stop it whenever you like, the same command
 goes on where it was (a run's shares are worked out at its end). A strategy is a pure function of what it was told, so
 that a run that was cut off comes out the same on the same machine with the same code. Seconds a proposal are CPU
-seconds of one thread. Ax is spared most of its work (`quicker_ax.py`), but in a part of the kept runs of its way only
-some of it: their seconds are of several kinds, and a few of their choices, asked again, are others.
+seconds of one thread. How the kept runs of Ax were made stands in `results/search/README.md`.
 """
 
 from __future__ import annotations
@@ -46,12 +45,12 @@ from typing import Any
 import numpy as np
 import search_report as report
 from landscapes import LANDSCAPES, Landscape, TooFewMeasuredError
+from search_judge import Tried, best_possible, curve, curve_as_run
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import SpaceCost, space_cost
-from catransformers.search.judge import Tried, best_possible, curve, curve_as_run
 from catransformers.search.problem import Limits, Objective, Objectives, Observation, SearchProblem
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy
 
@@ -154,19 +153,6 @@ def run(job: Job, trials: int) -> str:
     import torch
 
     torch.set_num_threads(1)
-    if not job.strategy.startswith("qnehvi"):
-        return go_on(job, trials)
-    from quicker_ax import quicker, usual
-
-    quicker()
-    try:
-        return go_on(job, trials)
-    finally:
-        usual()
-
-
-def go_on(job: Job, trials: int) -> str:
-    """Do what is missing of one run, with whatever Ax does now."""
     found = setting(job.landscape, job.mode)
     kept = json.loads(job.path.read_text()) if job.path.exists() else {}
     if kept.get("version") != VERSION or not math.isclose(kept["optimum"], found.optimum, rel_tol=1e-9):

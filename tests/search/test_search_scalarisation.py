@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case
 from scipy.special import expit
+from search_judge import Tried, best_possible, curve, curve_as_run, incumbents
 from small_study import BASE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
@@ -26,7 +27,6 @@ from catransformers.search.fronts import convergence, derive_front, representati
 from catransformers.search.geometry.pareto import frontk, hypervolume
 from catransformers.search.geometry.regions import front2, layers
 from catransformers.search.geometry.volumes import hypervolumes, shadow
-from catransformers.search.judge import Tried, best_possible, curve, curve_as_run, incumbents
 from catransformers.search.problem import OBJECTIVES, REFERENCE_MARGIN, UNITS, Limits, Objectives, Observation
 from catransformers.search.space import model_space
 from catransformers.search.strategies import strategy

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit
+from search_judge import Tried, attainment, best_possible, curve, curve_as_run, incumbents, over_seeds, trials_to_reach
 from small_study import SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
@@ -12,16 +13,6 @@ from catransformers.errors import InfeasibleError, InputError
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import convergence, derive_front, representatives
 from catransformers.search.geometry.regions import layers
-from catransformers.search.judge import (
-    Tried,
-    attainment,
-    best_possible,
-    curve,
-    curve_as_run,
-    incumbents,
-    over_seeds,
-    trials_to_reach,
-)
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation
 from catransformers.search.strategies import strategy
 from catransformers.search.strategies.training_success import success

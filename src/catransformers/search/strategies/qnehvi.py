@@ -206,7 +206,7 @@ def _mixed(seed: int, number: int) -> int:
 
 
 def _ax() -> tuple[Any, Any]:
-    """Ax's client and its range parameters; its compiled kernel is made ready.
+    """Ax's client and its range parameters.
 
     Raises:
         InputError: if Ax is not installed.
@@ -218,9 +218,6 @@ def _ax() -> tuple[Any, Any]:
     except ImportError as error:
         what = f"'qnehvi' needs Ax, which cannot be imported ({error})"
         raise InputError(Problem("search.strategy", what, hint=EXTRA)) from error
-    from catransformers.search.strategies.fused_kernel import warm_up  # noqa: PLC0415
-
-    warm_up()
     return Client, RangeParameterConfig
 
 
