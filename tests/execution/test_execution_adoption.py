@@ -277,7 +277,7 @@ def test_several_studies_give_each_model_once(study, old, warm, fake, tmp_path):
 
 DEADLY = """
 import os, runpy, signal, sys
-from catransformers.execution import adoption
+from catransformers.execution.studies import warm_start as adoption
 step, call, *sys.argv = sys.argv[1:]
 plain, calls = getattr(adoption, step), []
 def deadly(*arguments, **keywords):

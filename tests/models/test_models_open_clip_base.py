@@ -17,7 +17,8 @@ from torch import Tensor
 from catransformers.errors import InputError, IntegrityError
 from catransformers.models.families.clip import Clip
 from catransformers.models.loading import open_clip as open_clip_base
-from catransformers.models.loading.base import load_base, torchvision_compat
+from catransformers.models.loading import torchvision_compat
+from catransformers.models.loading.base import load_base
 from catransformers.models.loading.checkpoints import OPEN_CLIP_CONFIG
 from catransformers.models.loading.folders import fill
 from catransformers.models.loading.open_clip import open_clip_spec, spec_from_configuration, tensors_from_open_clip

@@ -28,7 +28,9 @@ from catransformers.workloads.spec import (
     VitSpec,
 )
 
-prune_module, taylor_module = (importlib.import_module(f"catransformers.models.{name}") for name in ("prune", "taylor"))
+prune_module, taylor_module = (
+    importlib.import_module(f"catransformers.models.pruning.{name}") for name in ("prune", "taylor")
+)
 
 SAMPLES, VOCABULARY = 4, 13
 VISION = VisionSpec(layers=3, ffn_dim=12, embed_dim=8, heads=3, head_dim=4, tokens=5, image_size=8, patch_size=4)
