@@ -442,7 +442,7 @@ def test_the_table_and_json_of_a_result(tmp_path: Path, net: Clip) -> None:
     (tmp_path / "wds_mnist").mkdir()
     result = evaluate_benchmark(net, tmp_path, tmp_path / "out", preprocess=PREPROCESS, tokenize=tokenize)
     rows = result.rows()
-    assert {len(row) for row in rows} == {len(running.COLUMNS)}
+    assert {len(row) for row in rows} == {len(running.BenchmarkResult.columns)}
     assert [row[0] for row in rows] == [
         "imagenet1k", "own", "imagenet, 1 of 1", "datacomp, 1 of 38", "average, 2 of 3",
     ]  # fmt: skip

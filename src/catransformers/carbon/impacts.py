@@ -178,3 +178,24 @@ def unknown_factors(name: str, scenario: Scenario) -> list[Problem]:
 def other_impacts(area_m2: float | Floats, energy_j: float | Floats, scenario: Scenario) -> dict[str, ImpactFootprint]:
     """Every impact beside carbon by name; see `impact_footprint`."""
     return {name: impact_footprint(name, area_m2, energy_j, scenario) for name in IMPACTS}
+
+
+def grid_object(grid: GridIntensity) -> dict[str, Any]:
+    """A grid as data, with its factors of the other impacts; `null` where nothing is known."""
+    factors = {name: impact_factor(name, grid) for name in IMPACTS}
+    return {
+        **grid.to_dict(),
+        "other_impacts_per_kwh": {
+            name: None
+            if factor is None
+            else {
+                "value": factor.per_kwh.typical,
+                "low": factor.per_kwh.low,
+                "high": factor.per_kwh.high,
+                "unit": IMPACTS[name].unit,
+                "place": factor.place,
+                "source": factor.source,
+            }
+            for name, factor in factors.items()
+        },
+    }

@@ -76,7 +76,6 @@ def fronts(
       catransformers analyse fronts runs/my-study --max-latency-ms 10,50,100 --figure fronts.svg
       catransformers analyse fronts runs/my-study --minimise carbon,latency --max-area-mm2 1,2 --max-latency-ms none
     """
-
     problems = Problems()
     if rest:
         hint = "several values of a limit are joined by commas: --max-tops 20,4,1"
@@ -135,7 +134,6 @@ def iso_accuracy(
       catransformers analyse iso-accuracy runs/my-study
       catransformers analyse iso-accuracy runs/my-study --accuracy 90 --tolerance 0.5 --modes carbon,latency
     """
-
     problems = Problems()
     chosen = problems.of(_modes, modes)
     problems.of(_band, accuracy, tolerance)
@@ -191,7 +189,6 @@ def shares(
       catransformers analyse shares runs/my-study
       catransformers analyse shares runs/my-study --scenario paper
     """
-
     asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     found = analysis.shares(_members(asked, study))
     base = analysis.asked(asked.results.costs, asked.minimise, asked.limits[0]).base_best
@@ -228,7 +225,6 @@ def pruned(
       catransformers analyse pruned runs/my-study
       catransformers analyse pruned runs/my-study --bands 4 --minimise latency
     """
-
     asked = read_question(Problems(), study, limits, scenario=scenario, minimise=minimise)
     results = asked.results
     found = analysis.pruning(results.costs.space, _members(asked, study), results.trials, bands)
@@ -246,20 +242,17 @@ def pruned(
 
 
 def _fronts(asked: Question) -> LimitedFronts:
-
     return fronts_under(asked.results.costs, asked.results.trials, asked.limits, asked.minimise)
 
 
 def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
     """The front under the first limits; there is one, or an error that says why not."""
-
     found = _fronts(asked)
     need_designs(found, str(study))
     return found.rows[0].members
 
 
 def _modes(text: str) -> tuple[str, ...]:
-
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     problems = [unknown_name("--modes", "mode", name, MODES) for name in names if name not in MODES]
     if not names:
@@ -280,7 +273,6 @@ def _band(accuracy: float | None, tolerance: float) -> None:
 
 
 def _header(asked: Question) -> dict[str, object]:
-
     return study_header(asked.results, asked.notes)
 
 

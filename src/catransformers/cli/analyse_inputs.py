@@ -112,7 +112,6 @@ def read_question(
     Raises:
         InputError: with every mistake.
     """
-
     values = problems.of(_values, given, several)
     names = None if minimise is None else problems.of(_quantities, minimise)
     situation = None if scenario is None else problems.of(design.read_scenario, scenario)
@@ -138,7 +137,6 @@ def read_question(
 
 
 def _quantities(text: str) -> tuple[Objective, ...]:
-
     names = [name.strip() for name in text.split(",") if name.strip()]
     problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
     if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
@@ -151,7 +149,6 @@ def _quantities(text: str) -> tuple[Objective, ...]:
 
 def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
     """By quantity the limits that were given, SI; None waives one."""
-
     found: dict[str, list[float | None]] = {}
     problems = []
     for quantity, key in _KEYS.items():
@@ -221,7 +218,6 @@ def _limits(
 
 def _notes(results: StudyResults, limits: Sequence[Limits], values: Mapping[str, Sequence[float | None]]) -> list[str]:
     """What limits what is told here."""
-
     notes = []
     costs, config = results.costs, results.config
     if not results.finished:

@@ -47,7 +47,6 @@ def key_number(text: str, key: str, where: str) -> float:
     Raises:
         InputError: if it is no number or out of range.
     """
-
     number = plain_number(text, where)
     read: Any = KEYS[key].read
     return float(read(int(number) if number.is_integer() else number, where))
@@ -163,7 +162,6 @@ def _disagreements(path: str, data: dict[str, Any], scenario: Scenario) -> list[
 
 
 def _candidate(name: str, figures: dict[str, Any]) -> Candidate:
-
     return Candidate(
         name=name,
         area_m2=figures["area_mm2"] / MM2_PER_M2,

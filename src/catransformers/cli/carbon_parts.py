@@ -74,7 +74,6 @@ def die(
       catransformers carbon die --area-mm2 10 --node 22 --fab TW --abatement 95 --yield 0.875
       catransformers carbon die --area-mm2 100 --node 7 --dies 4 --bonding-yield 0.99 --wafer-mm 300
     """
-
     problems = Problems()
     area = problems.of(_area, area_mm2)
     nm = problems.of(key_number, node, "node_nm", "--node")
@@ -128,7 +127,6 @@ MAX_AREA_MM2 = 100_000  # a whole wafer of 300 mm is 70,686
 
 
 def _fab(text: str) -> Any:
-
     return region_intensity(text, use="fab", where="--fab")
 
 
@@ -150,7 +148,6 @@ def _package(text: str) -> tuple[Package, float | None]:
 
 
 def _defects_known(nm: float, model: Any) -> None:
-
     try:
         typical_defects(fab_node(nm), model, where="--yield")
     except InputError as error:
@@ -240,7 +237,6 @@ def _impact_words(impacts: dict[str, Any]) -> str:
 
 
 def _assess_die(area_mm2: float, scenario: Scenario) -> _Die:
-
     area = area_mm2 / MM2_PER_M2
     silicon = area * scenario.chiplets
     split = embodied_split(silicon, False, scenario)
@@ -280,7 +276,6 @@ def memory(kind: str | None, gb: str | None, memory_class: str, memory_yield: st
       catransformers carbon memory --kind lpddr4 --gb 1
       catransformers carbon memory --class ssd --kind nand_20nm --gb 512
     """
-
     problems = Problems()
     known = memory_class in MEMORY_CLASSES
     if not known:

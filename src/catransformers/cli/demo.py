@@ -26,7 +26,6 @@ def demo(out: Path, trials: int | None, workers: int | None, seed: int | None) -
     accelerators, and ends with the designs that emit the least carbon, in a report. The same command resumes after an
     interruption.
     """
-
     text = files("catransformers.data").joinpath("studies/demo.toml").read_text(encoding="utf-8")
     config, problems = parse(text, "demo.toml")
     if seed is not None:

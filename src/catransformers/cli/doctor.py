@@ -133,7 +133,6 @@ def _open_clip() -> Finding:
 
 def _meters() -> list[Finding]:
     """The energy meters for the search's own footprint; none of them is needed."""
-
     return [
         Finding(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
         for meter in survey()

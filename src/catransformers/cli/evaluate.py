@@ -9,17 +9,17 @@ import click
 
 from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
-from catransformers.cli.wording import options_named, percent
+from catransformers.cli.wording import options_named
 from catransformers.config.study import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems
 from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial, on_benchmark, on_task
 from catransformers.execution.training.plan import check_task, checked, folder_problems
 from catransformers.execution.training.result import plain
 from catransformers.reports.study.derive import read_results
-from catransformers.reports.terminal.screen import console, progress, table
+from catransformers.reports.terminal.evaluation import EvaluationProgress, show_benchmark, show_pools
 
 if TYPE_CHECKING:
-    from catransformers.accuracy.benchmark import BenchmarkResult, Event
+    pass
 
 SCHEMA = 1
 BATCH_SIZE = 64
@@ -79,7 +79,6 @@ def _judged(
     study: Path | None, trial: int | None, options: dict[str, Any]
 ) -> tuple[Judged, AccuracySection | None, Path]:
     """What is judged; on which task, or None for data sets; the folder of the data sets' results."""
-
     problems = Problems()
     problems += _conflicts(study, trial, options)
     problems.of(check_device, options["device"])
@@ -113,7 +112,6 @@ def _judged(
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
     """Options that are missing, or cannot be together."""
-
     problems = []
     if (study is None) == (options["model"] is None):
         problems.append(Problem("evaluate", "what is to be judged?", "DIR, or --model"))
@@ -163,7 +161,6 @@ def _name(model: str) -> str:
 
 
 def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any], *, as_json: bool) -> bool:
-
     pools, metric = on_task(judged, section, options["device"])
     if as_json:
         rows = {}
@@ -173,30 +170,14 @@ def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any]
             rows[name] = {"accuracy": plain(pool.after), **compared, "metrics": entry["metrics"]}
         print_json({"schema": SCHEMA, "model": judged.label, "task": section.task, "metric": metric, "pools": rows})
         return True
-    screen = console()
-    screen.print(f"{judged.label}: {metric} in %", highlight=False, markup=False)
-    others = sorted({name for pool in pools.values() for name in pool.metrics})
-    beside = any(pool.base is not None for pool in pools.values())
-    columns = ["pool", "model", *(["base", "difference"] if beside else []), *others]
-    rows_shown = [
-        [
-            name,
-            percent(*pool.after),
-            *([] if pool.base is None else [percent(*pool.base), percent(*pool.difference, sign=True)]),
-            *(f"{pool.metrics[other]:.4g}" if other in pool.metrics else "–" for other in others),
-        ]
-        for name, pool in pools.items()
-    ]
-    screen.print(table("", columns, rows_shown))
+    show_pools(f"{judged.label}: {metric} in %", pools)
     return True
 
 
 def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> bool:
     """Evaluate and show; whether anything could be evaluated."""
-    from catransformers.accuracy.benchmark import COLUMNS  # noqa: PLC0415
-
-    with _Watch(quiet=as_json) as watch:
-        result: BenchmarkResult = on_benchmark(
+    with EvaluationProgress(quiet=as_json) as watch:
+        result = on_benchmark(
             judged,
             options["datasets"],
             out,
@@ -208,39 +189,6 @@ def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_js
         )
     if as_json:
         print_json({"schema": SCHEMA, "model": judged.label, "results": str(out), **result.to_dict()})
-        return bool(result.scores)
-    screen = console()
-    screen.print(f"{judged.label}, zero-shot, in %")
-    screen.print(table("", COLUMNS, result.rows(), left=3))
-    for failure in result.failures:
-        for problem in failure.problems:
-            screen.print(f"Not evaluated: {failure.name}: {problem}", highlight=False, markup=False)
-    if result.missing:
-        names = ", ".join(result.missing)
-        screen.print(f"Not there: {names}", highlight=False, markup=False, style="dim")
-    screen.print(f"Kept in {out}", highlight=False, markup=False, soft_wrap=True)
+    else:
+        show_benchmark(judged.label, result, out)
     return bool(result.scores)
-
-
-class _Watch:
-    """A progress bar on a terminal, a line a data set elsewhere."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._screen = console(stderr=True)
-        self._quiet = quiet
-        self._bar = progress(self._screen, quiet=quiet)
-        self._line = self._bar.add_task("data sets", total=None)
-
-    def __enter__(self) -> _Watch:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, event: Event) -> None:
-        what = f"{event.number} of {event.count}: {event.name}"
-        self._bar.update(self._line, description=what, completed=event.done, total=event.of or None)
-        if event.kind in ("done", "kept", "failed") and not self._quiet:
-            word = {"done": "done", "kept": "was measured before", "failed": "cannot be evaluated"}[event.kind]
-            self._bar.console.print(f"{what}: {word}", highlight=False, markup=False)

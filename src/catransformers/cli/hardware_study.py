@@ -6,15 +6,12 @@ from pathlib import Path
 
 from catransformers.carbon.scenario import Scenario
 from catransformers.cli.output import print_json
-from catransformers.cli.sweep import show_front
 from catransformers.config.study import TRAINING, StudyConfig
-from catransformers.execution.studies.hardware_study import HardwareStudy, read_hardware_study, run_hardware_study
-from catransformers.reports.study import hardware as hardware_report
+from catransformers.execution.studies.hardware_study import read_hardware_study, run_hardware_study
 from catransformers.reports.study.hardware import hardware_object, write_hardware_report
 from catransformers.reports.study.rescenario import slug
-from catransformers.reports.sweep.page import summary
-from catransformers.reports.terminal.screen import console, text
-from catransformers.reports.wording import breakable
+from catransformers.reports.terminal.hardware_study import show_hardware_study
+from catransformers.reports.terminal.screen import console
 
 
 def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
@@ -24,7 +21,6 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
         InputError: with every mistake of the study; nothing is written then.
         InfeasibleError: if no accelerator keeps all limits; nothing is written.
     """
-
     screen = console(stderr=True)
     unused = [f"[{name}]" for name in TRAINING if name in config.model_fields_set]
     unused += [f"[model.{name}]" for name in ("space", "importance") if name in config.model.model_fields_set]
@@ -34,25 +30,23 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
     with screen.status("Costing the model on every accelerator …"):
         study = run_hardware_study(config, out or Path("runs") / config.name, where=where)
     folder, _ = write_hardware_report(study)
-    show(study, folder)
+    show_hardware_study(study, folder)
 
 
 def show_hardware(root: Path, *, as_json: bool) -> bool:
     """`status` of such a study; False if the folder holds none."""
-
     study = read_hardware_study(root)
     if study is None:
         return False
     if as_json:
         print_json(hardware_object(study))
     else:
-        show(study)
+        show_hardware_study(study)
     return True
 
 
 def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, as_json: bool) -> bool:
     """`report` of such a study; False if the folder holds none."""
-
     study = read_hardware_study(root, scenario)
     if study is None:
         return False
@@ -63,16 +57,5 @@ def report_hardware(root: Path, scenario: Scenario | None, out: Path | None, *, 
         page = str(folder / "report.html")
         print_json({"report": page, "files": [file.as_posix() for file in files], **hardware_object(study)})
     else:
-        show(study, folder)
+        show_hardware_study(study, folder)
     return True
-
-
-def show(study: HardwareStudy, folder: Path | None = None) -> None:
-    """The study in a terminal: what it is, its front, where its report lies."""
-    screen, sweep = console(), study.sweep
-    screen.print(text(hardware_report.title(study), style="bold"))
-    screen.print(text(f"under {sweep.scenario.describe()}\n\n{hardware_report.WHAT_IT_IS}\n\n{summary(sweep)}\n"))
-    show_front(sweep, "front.csv of the report has all")
-    screen.print(text(f"\n{breakable(hardware_report.headline(study))}", style="bold"))
-    if folder is not None:
-        screen.print(f"\nReport: {folder / 'report.html'}", highlight=False, markup=False, soft_wrap=True)

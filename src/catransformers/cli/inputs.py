@@ -94,7 +94,6 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     Raises:
         InputError: for an unknown model, a setting that is no `name=integer`, an unknown or impossible dimension.
     """
-
     values, problems = {}, Problems()
     for setting in settings:
         key, _, text = setting.partition("=")

@@ -8,14 +8,13 @@ import click
 
 from catransformers.cli.hardware_study import report_hardware
 from catransformers.cli.output import json_option, print_json
-from catransformers.cli.status import show_study
 from catransformers.designs import estimate as design
 from catransformers.errors import Problems
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.rescenario import write_report_under
 from catransformers.reports.study.tables import study_object
-from catransformers.reports.study.write import WrittenReport, write_report
-from catransformers.reports.terminal.screen import console
+from catransformers.reports.study.write import write_report
+from catransformers.reports.terminal.study import show_report
 
 
 @click.command()
@@ -39,7 +38,6 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo
       catransformers report runs/demo --scenario paper
     """
-
     problems = Problems()
     situation = None if scenario is None else problems.of(design.read_scenario, scenario)
     if not problems and report_hardware(study, situation, out, as_json=as_json):
@@ -56,9 +54,3 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
         print_json({"report": str(written.page), "files": files, **study_object(written.summary)})
     else:
         show_report(written)
-
-
-def show_report(written: WrittenReport) -> None:
-    """The study in a terminal, and where its report lies."""
-    show_study(written.summary)
-    console().print(f"\nReport: {written.page}", highlight=False, markup=False, soft_wrap=True)

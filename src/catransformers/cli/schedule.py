@@ -17,14 +17,14 @@ from catransformers.files import write_whole
 from catransformers.intensity import scheduling
 from catransformers.intensity.hourly import IntensityProfile, Profile
 from catransformers.intensity.lookup import Forecasts, profiles
-from catransformers.intensity.scheduling import Job, Schedule
+from catransformers.intensity.scheduling import Job
 from catransformers.intensity.time_zones import time_zone_of, zone_info
 from catransformers.reports.schedule import report
-from catransformers.reports.terminal.screen import console, table, text
-from catransformers.reports.wording import breakable
+from catransformers.reports.terminal.schedule import show_schedule
+from catransformers.reports.terminal.screen import console, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 
 PICTURES = (".svg", ".png", ".html")
@@ -105,7 +105,6 @@ def schedule(
       catransformers schedule --hours 8 --deadline 2d --region US-CA --interruptible --plot greenest.svg
       catransformers schedule --hours 3 --region GB --source uk
     """
-
     names = [name.strip() for part in regions for name in part.split(",") if name.strip()]
     folder = cache_folder("intensity") if source is not None else None
     forecasts = Forecasts(Path(folder) if folder else None, offline)
@@ -150,7 +149,16 @@ def schedule(
         )
     except InputError as error:
         raise InputError([_with_option(problem) for problem in error.problems]) from error
-    _show(result, now, weighed=power is not None, interruptible=interruptible, notes=notes, as_json=as_json, plot=plot)
+    weighed = power is not None
+    paragraphs = [*report.sentences(result, now, weighed=weighed), *notes]
+    if plot is not None:
+        write_whole(plot, report.drawing(result, plot.suffix.lower(), paragraphs, weighed=weighed))
+    if as_json:
+        print_json(report.schedule_object(result, weighed=weighed, interruptible=interruptible, notes=notes))
+        return
+    show_schedule(result, paragraphs, weighed=weighed)
+    if plot is not None:
+        console().print(text(f"\n{plot} is written."))
 
 
 def _with_option(problem: Problem) -> Problem:
@@ -160,52 +168,12 @@ def _with_option(problem: Problem) -> Problem:
     return Problem(problem.where, problem.what, problem.allowed, "--allow-mixed-basis compares them all the same")
 
 
-def _show(
-    result: Schedule,
-    now: datetime,
-    *,
-    weighed: bool,
-    interruptible: bool,
-    notes: Sequence[str],
-    as_json: bool,
-    plot: Path | None,
-) -> None:
-
-    paragraphs = [*report.sentences(result, now, weighed=weighed), *notes]
-    if plot is not None:
-        _write(plot, result, paragraphs, weighed=weighed)
-    if as_json:
-        print_json(report.schedule_object(result, weighed=weighed, interruptible=interruptible, notes=notes))
-        return
-    screen = console()
-    for number, paragraph in enumerate(paragraphs):
-        screen.print(text(breakable(paragraph), style="bold" if number == 0 else ""))
-    rows = [[text(cell) for cell in row] for row in report.rows(result, weighed=weighed)]
-    screen.print(table("", report.columns(weighed=weighed), rows, left=5))
-    blocks, marks, legend = report.sparkline(result)
-    for line in (blocks, marks, legend):
-        screen.print(text(line))
-    if plot is not None:
-        screen.print(text(f"\n{plot} is written."))
-
-
-def _write(path: Path, result: Schedule, paragraphs: Sequence[str], *, weighed: bool) -> None:
-
-    makers: dict[str, Callable[[], str | bytes]] = {
-        ".svg": lambda: report.picture(result, "svg"),
-        ".png": lambda: report.picture(result, "png"),
-        ".html": lambda: report.page(result, paragraphs, weighed=weighed),
-    }
-    write_whole(path, makers[path.suffix.lower()]())
-
-
 def read_job(hours: float, power: str | None) -> Job:
     """The job of `--hours` and `--power-w`; 1 kW where no power is given.
 
     Raises:
         InputError: for hours or watts that cannot be, and phases that do not add up to the hours.
     """
-
     problems = []
     if not 1 / 3600 <= hours <= _MOST_HOURS:
         problems.append(Problem("--hours", f"{hours:g} h", f"a second to {_MOST_HOURS:,} h"))
@@ -296,7 +264,6 @@ def _next_minute(now: datetime) -> datetime:
 
 def _not_before_the_forecast(found: Sequence[Profile], earliest: datetime, notes: list[str]) -> datetime:
     """Now, or the first moment that the forecasts speak of where that is a little later; then with a note."""
-
     first = max((profile.start for profile in found if isinstance(profile, IntensityProfile)), default=earliest)
     if not earliest < first <= earliest + timedelta(hours=1):
         return earliest

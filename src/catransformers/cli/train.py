@@ -10,16 +10,15 @@ import click
 
 from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
-from catransformers.cli.wording import options_named, percent
+from catransformers.cli.wording import options_named
 from catransformers.config.study import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.training.plan import RESULT, TrainingPlan, check_plan, checked, trial_model
-from catransformers.execution.training.result import TrainingResult
 from catransformers.execution.training.run import run_training
 from catransformers.reports.study.derive import read_results
-from catransformers.reports.terminal.screen import console, progress, table
-from catransformers.reports.wording import amount
+from catransformers.reports.terminal.screen import console
+from catransformers.reports.terminal.training import TrainingProgress, show_training
 
 
 @click.command()
@@ -66,12 +65,11 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
       torchrun --standalone --nproc-per-node 8 -m catransformers train runs/clip --trial 42 --device cuda
       catransformers train --model bert-base-uncased --classes 2 --task text-classification --data MRPC --epochs 3
     """
-
     with options_named(options):
         plan, folder = _planned(study, trial, out, options)
         chief = os.environ.get("RANK", "0") == "0"
         known = (folder / RESULT).is_file()
-        with _Watch(quiet=as_json or not chief) as watch:
+        with TrainingProgress(quiet=as_json or not chief) as watch:
             result = run_training(plan, folder, watch)
     if result is None:
         return
@@ -87,7 +85,6 @@ def _planned(
     study: Path | None, trial: int | None, out: Path | None, options: dict[str, Any]
 ) -> tuple[TrainingPlan, Path]:
     """The plan and its folder, checked as far as can be before anything is opened."""
-
     problems = Problems()
     problems += _conflicts(study, trial, options)
     problems.of(check_device, options["device"])
@@ -110,7 +107,6 @@ def _planned(
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:
     """Options that are missing, or cannot be together."""
-
     problems = []
     if (study is None) == (options["model"] is None):
         problems.append(Problem("train", "what is to be trained?", "DIR with --trial, or --model"))
@@ -165,7 +161,6 @@ def _changes(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _of_trial(results: StudyResults, trial: int | None, start: Path | None, options: dict[str, Any]) -> TrainingPlan:
-
     config = results.config
     changes = {"steps": 10 * config.accuracy.steps, **_changes(options)}
     accuracy = checked(config.accuracy, changes)
@@ -174,7 +169,6 @@ def _of_trial(results: StudyResults, trial: int | None, start: Path | None, opti
 
 
 def _of_base(options: dict[str, Any]) -> TrainingPlan:
-
     model = ModelSection(
         base=options["model"],
         pretrained=options["pretrained"],
@@ -188,52 +182,3 @@ def _of_base(options: dict[str, Any]) -> TrainingPlan:
 def _default_folder(options: dict[str, Any]) -> Path:
     name = options["model"].rstrip("/").replace("/", "-").strip(".-")
     return Path("runs") / f"{name}-{options['task']}"
-
-
-class _Watch:
-    """A progress bar on a terminal, a line every tenth of the way elsewhere."""
-
-    def __init__(self, *, quiet: bool) -> None:
-        self._screen = console(stderr=True)
-        self._quiet = quiet
-        self._bar = progress(self._screen, quiet=quiet, counted=True)
-        self._line = self._bar.add_task("training", total=None)
-        self._begun = False
-
-    def __enter__(self) -> _Watch:
-        if not self._quiet:
-            self._screen.print("Opening model and data …", highlight=False)
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, step: int, steps: int, loss: float) -> None:
-        if not self._begun and step > 1 and not self._quiet:
-            self._bar.console.print(f"Going on after step {step - 1}.", highlight=False)
-        self._begun = True
-        self._bar.update(self._line, completed=step, total=steps, description=f"loss {loss:.3f}")
-        tenth = max(1, steps // 10)
-        if not self._quiet and not self._screen.is_terminal and (step % tenth == 0 or step == steps):
-            self._screen.print(f"step {step} of {steps}: loss {loss:.4f}", highlight=False)
-
-
-def show_training(result: TrainingResult) -> None:
-    """A finished training in a terminal."""
-
-    screen = console()
-    based = any(pool.base is not None for pool in result.pools.values())
-    other = "base" if based else "before"
-    columns = ["pool", "before", "after", *(["base"] if based else []), f"after − {other}"]
-    rows = []
-    for name, pool in result.pools.items():
-        cells = [percent(*pair) for pair in (pool.before, pool.after, pool.base) if pair is not None]
-        rows.append([name, *cells, percent(*pool.difference, sign=True)])
-    screen.print(f"{result.label}: {result.steps} steps, {result.seconds:.0f} s, {result.metric} in %")
-    screen.print(table("", columns, rows))
-    if result.energy_j is not None:
-        measured = sum(record.measured_j for record in result.energy)
-        known = "measured" if measured >= result.energy_j > 0 else "partly measured" if measured else "estimated"
-        screen.print(f"Energy of the training: {amount('energy', result.energy_j)}, {known}.")
-    screen.print(f"Model: {result.folder / 'model.safetensors'}", soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -47,9 +46,3 @@ def options_named(given: Mapping[str, object]) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(in_options(error.problems, given)) from error
-
-
-def percent(value: float, error: float, *, sign: bool = False) -> str:
-    """A fraction and its standard error in per cent; an infinite error, of which nothing is known, as a dash."""
-    shown = f"{100 * error:.2f}" if math.isfinite(error) else "–"
-    return f"{100 * value:{'+' if sign else ''}.2f} ± {shown}"

@@ -12,10 +12,9 @@ from catransformers.accuracy.benchmark.averages import Average, averages
 from catransformers.accuracy.benchmark.evaluating import DatasetScore, evaluate_dataset
 from catransformers.accuracy.benchmark.finding import Dataset, Failure, Found, find_datasets
 from catransformers.accuracy.benchmark.known import GROUPS, OTHER, Known, known
-from catransformers.accuracy.benchmark.running import COLUMNS, BenchmarkResult, Event, evaluate_benchmark
+from catransformers.accuracy.benchmark.running import BenchmarkResult, Event, evaluate_benchmark
 
 __all__ = [
-    "COLUMNS",
     "GROUPS",
     "OTHER",
     "Average",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Final, Literal
+from typing import ClassVar, Literal
 
 import torch
 
@@ -23,7 +23,6 @@ from catransformers.models.loading.preprocess import Preprocess
 from catransformers.workloads.spec import ClipSpec
 
 #: Heads of the columns of `BenchmarkResult.rows`.
-COLUMNS: Final = ("data set", "group", "metric", "value", "± standard error", "images")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,9 @@ class BenchmarkResult:
         missing: names of the table that were wanted and are not there.
     """
 
+    #: Headings of `rows`.
+    columns: ClassVar[tuple[str, ...]] = ("data set", "group", "metric", "value", "± standard error", "images")
+
     scores: tuple[DatasetScore, ...]
     failures: tuple[Failure, ...]
     missing: tuple[str, ...]
@@ -70,7 +72,7 @@ class BenchmarkResult:
         return averages(self.scores, len(self.scores) + len(self.failures))
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A table to print: a row a data set, then a row an average; values in per cent. See `COLUMNS`."""
+        """A table to print: a row a data set, then a row an average; values in per cent. See `columns`."""
         return [
             *(
                 (

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from pathlib import Path
 from typing import Any, Literal
 
 from catransformers.designs.estimate import Estimate
+from catransformers.files import write_whole
 from catransformers.lazy import lazy
 from catransformers.reports.estimate.roofline import (
     MEMORIES,
@@ -132,6 +134,15 @@ def _place(axes: Any, point: RooflinePoint, memory: str) -> Any:
     diameter = _diameter(point) if memory == "global" else _SMALL
     radius = diameter / 2 * axes.figure.dpi / 72
     return matplotlib.transforms.Bbox([[x - radius, y - radius], [x + radius, y + radius]])
+
+
+def write_roofline(estimate: Estimate, title: str, path: Path) -> None:
+    """Draw it into a file: `.html` is a page, `.svg` and `.png` are pictures."""
+    kind = path.suffix.lower()[1:]
+    if kind == "html":
+        write_whole(path, roofline_page(estimate, title))
+    else:
+        write_whole(path, roofline_picture(estimate, title, "svg" if kind == "svg" else "png"))
 
 
 def roofline_figure(estimate: Estimate) -> dict[str, Any]:

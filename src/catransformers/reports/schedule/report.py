@@ -236,6 +236,13 @@ def page(schedule: Schedule, paragraphs: Sequence[str], *, weighed: bool) -> str
     )
 
 
+def drawing(result: Schedule, ending: str, paragraphs: Sequence[str], *, weighed: bool) -> str | bytes:
+    """The picture or page that a file's ending (`.svg`, `.png`, `.html`) asks for."""
+    if ending == ".html":
+        return page(result, paragraphs, weighed=weighed)
+    return picture(result, "svg" if ending == ".svg" else "png")
+
+
 def _draw(axes: Any, schedule: Schedule) -> None:
     best = schedule.best
     begin, end = dates.date2num(schedule.earliest), dates.date2num(schedule.deadline)
