@@ -12,7 +12,8 @@ from torch import Tensor
 from catransformers.accuracy.training.losses import class_loss, language_loss, pair_loss
 from catransformers.accuracy.training.step import Loss, StepSettings, backward
 from catransformers.models.families.nets import NETS, make_net
-from catransformers.models.pruning.importance import PARTS, Importance, Methods, importance
+from catransformers.models.pruning.importance import Importance, Methods, importance
+from catransformers.models.pruning.part_scores import PARTS
 from catransformers.models.pruning.prune import prune, sliced, sorted_net, top
 from catransformers.workloads import families
 from catransformers.workloads.dimensions import EncoderSpec, TextSpec, VisionSpec

@@ -13,8 +13,9 @@ from catransformers.errors import CatransformersWarning, InputError, IntegrityEr
 from catransformers.models.families.clip import Clip
 from catransformers.models.families.net import Batch, Outputs
 from catransformers.models.loading.tensor_cache import load_keyed, save_keyed
-from catransformers.models.pruning.importance import PARTS, Importance, Methods, importance
+from catransformers.models.pruning.importance import Importance, Methods, importance
 from catransformers.models.pruning.importance_store import cached_importance, from_tensors, importance_key, to_tensors
+from catransformers.models.pruning.part_scores import PARTS
 from catransformers.models.pruning.removal import skipped
 from catransformers.models.pruning.taylor import _Gates, taylor_scores
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec

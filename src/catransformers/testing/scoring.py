@@ -7,7 +7,8 @@ from typing import Any, get_args
 import torch
 
 from catransformers.models.families.net import Net, Stack
-from catransformers.models.pruning.importance import PARTS, Importance, Method, Methods, importance
+from catransformers.models.pruning.importance import Importance, Method, Methods, importance
+from catransformers.models.pruning.part_scores import PARTS
 from catransformers.testing.kit import FamilyKit, head_channels, rows, samples
 
 

@@ -1,4 +1,4 @@
-"""Importance by activity: the mean size of what a part hands on, over calibration data.
+"""Activation-based importance, with ShortGPT's block influence: the mean size of what a part hands on, over data.
 
 Heads: the root mean square of their contexts; neurons and channels: the mean absolute value of the activation and of
 what the norms make of the channel; layers: how far a block turns its input, 1 − cosine of what goes in and comes out.
@@ -19,18 +19,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.models.families.net import Batch, Net, Stack
-from catransformers.models.pruning.importance import Scores
+from catransformers.models.pruning.part_scores import PartScores, zeros
 
 
 @torch.no_grad()
-def activation_scores(net: Net, batches: Sequence[Batch]) -> Scores:
+def activation_scores(net: Net, batches: Sequence[Batch]) -> PartScores:
     """Per stack: scores of heads, neurons, channels and layers, double precision on the CPU.
 
     Args:
         net: in evaluation mode.
         batches: calibration data on the net's device. Padding counts like any token.
     """
-    found: Scores = {}
+    found: PartScores = {}
     samples = 0
     with ExitStack() as hooks:
         for stack in net.stacks():
@@ -44,12 +44,7 @@ def activation_scores(net: Net, batches: Sequence[Batch]) -> Scores:
 def _watch(net: Net, stack: Stack, hooks: ExitStack) -> dict[str, Tensor]:
     """Hooks that add up to the totals that are returned, each weighted by its batch's samples."""
     size = stack.size(net.spec.dimensions())
-    totals = {
-        "heads": torch.zeros(size.layers, size.heads, dtype=torch.float64),
-        "ffn": torch.zeros(size.layers, size.ffn, dtype=torch.float64),
-        "embed": torch.zeros(size.embed, dtype=torch.float64),
-        "layers": torch.zeros(size.layers, dtype=torch.float64),
-    }
+    totals = zeros(net, stack)
 
     def heads(number: int) -> Callable[[nn.Module, tuple[Any, ...]], None]:
         def hook(_module: nn.Module, inputs: tuple[Any, ...]) -> None:

@@ -19,7 +19,7 @@ Calibration data are the study's own calibration split, never validation or test
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -27,12 +27,14 @@ import torch
 from torch import Tensor
 
 from catransformers.errors import CatransformersWarning, InputError, Problem
-from catransformers.models.families.net import Batch, Net, Outputs, Stack
+from catransformers.models.families.net import Batch, Net
+from catransformers.models.pruning.activation import activation_scores
+from catransformers.models.pruning.magnitude import magnitude_scores, random_scores
+from catransformers.models.pruning.part_scores import PARTS, Loss, PartScores, read_by
+from catransformers.models.pruning.removal import removal_scores
+from catransformers.models.pruning.taylor import taylor_scores
 
-#: (outputs, batch) → scalar: the mean of the losses of the batch's samples.
-Loss = Callable[[Outputs, Batch], Tensor]
 Method = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
-PARTS = ("heads", "ffn", "embed", "layers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,6 @@ class Importance:
     loss: float
 
 
-#: By stack, by kind of part.
-Scores = dict[str, dict[str, Tensor]]
-
-
 def importance(
     net: Net,
     batches: Sequence[Batch],
@@ -108,18 +106,13 @@ def importance(
         InputError: if there are no batches, or the net's loss on them is not finite.
         ValueError: for the method `metric` without an `error_fn`.
     """
-    from catransformers.models.pruning.activation import activation_scores  # noqa: PLC0415 - they import from here
-    from catransformers.models.pruning.magnitude import magnitude_scores, random_scores  # noqa: PLC0415
-    from catransformers.models.pruning.removal import removal_scores  # noqa: PLC0415
-    from catransformers.models.pruning.taylor import taylor_scores  # noqa: PLC0415
-
     if not batches:
         raise InputError(Problem("calibration data", "there are no calibration batches"))
     training, needed = net.training, [p.requires_grad for p in net.parameters()]
     net.eval().requires_grad_(False)
     try:
         loss, removed = removal_scores(net, batches, loss_fn, methods.of("leave-one-out"))
-        found: dict[str, Scores] = {"leave-one-out": removed}
+        found: dict[str, PartScores] = {"leave-one-out": removed}
         if methods.of("metric"):
             found["metric"] = removal_scores(net, batches, _ranking(error_fn, loss_fn), methods.of("metric"))[1]
         if methods.of("taylor"):
@@ -148,11 +141,6 @@ def importance(
     if not all(bool(t.isfinite().all()) for t in every) or not torch.tensor(loss).isfinite():
         raise InputError(Problem("calibration data", "the model's loss on them is not finite"))
     return Importance(stacks, loss)
-
-
-def read_by(net: Net, batches: Sequence[Batch]) -> list[Stack]:
-    """The stacks of a net whose inputs are in some batches."""
-    return [stack for stack in net.stacks() if any(key in batch for batch in batches for key in stack.inputs)]
 
 
 #: Weight of the loss beside the error rate, which many parts leave as it is: it ranks those.

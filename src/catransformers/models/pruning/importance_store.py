@@ -16,7 +16,8 @@ from torch import Tensor
 
 from catransformers.models.families.net import Batch, Net
 from catransformers.models.loading.tensor_cache import cached, content_key, digest
-from catransformers.models.pruning.importance import PARTS, Importance, Loss, Methods, StackImportance, importance
+from catransformers.models.pruning.importance import Importance, Methods, StackImportance, importance
+from catransformers.models.pruning.part_scores import PARTS, Loss
 
 #: Raise it when the scores of the same model and data would come out differently.
 VERSION: Final = "importance-2"

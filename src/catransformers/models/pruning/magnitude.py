@@ -1,4 +1,4 @@
-"""Importance without data: the size of the weights that belong to a part; and the random control.
+"""Magnitude pruning's importance, without data: the size of a part's weights; and the random control.
 
 The score of a part is the Euclidean norm of all weights of matrices that go if it goes: a head's rows of Q, K and V and
 columns of the output projection, a neuron's rows and columns, a channel's, a layer's own.
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from catransformers.models.families.net import Net, Stack
-from catransformers.models.pruning.importance import Scores
+from catransformers.models.pruning.part_scores import PartScores, shapes, zeros
 
 
-def magnitude_scores(net: Net) -> Scores:
+def magnitude_scores(net: Net) -> PartScores:
     """Per stack: the norms of heads, neurons, channels and layers, double precision on the CPU."""
     return {stack.name: _stack_scores(net, stack) for stack in net.stacks()}
 
@@ -23,12 +23,7 @@ def magnitude_scores(net: Net) -> Scores:
 @torch.no_grad()
 def _stack_scores(net: Net, stack: Stack) -> dict[str, Tensor]:
     size = stack.size(net.spec.dimensions())
-    squares = {
-        "heads": torch.zeros(size.layers, size.heads, dtype=torch.float64),
-        "ffn": torch.zeros(size.layers, size.ffn, dtype=torch.float64),
-        "embed": torch.zeros(size.embed, dtype=torch.float64),
-        "layers": torch.zeros(size.layers, dtype=torch.float64),
-    }
+    squares = zeros(net, stack)
     for name, tensor in net.state_dict().items():
         axes = stack.stem_axes.get(name)
         layer: int | None = None
@@ -53,16 +48,10 @@ def _stack_scores(net: Net, stack: Stack) -> dict[str, Tensor]:
     return {part: total.sqrt() for part, total in squares.items()}
 
 
-def random_scores(net: Net, seed: int) -> Scores:
+def random_scores(net: Net, seed: int) -> PartScores:
     """Per stack: uniform random scores of heads, neurons, channels and layers."""
     generator = torch.Generator().manual_seed(seed)
-    found: Scores = {}
-    for stack in net.stacks():
-        size = stack.size(net.spec.dimensions())
-        found[stack.name] = {
-            "heads": torch.rand(size.layers, size.heads, generator=generator),
-            "ffn": torch.rand(size.layers, size.ffn, generator=generator),
-            "embed": torch.rand(size.embed, generator=generator),
-            "layers": torch.rand(size.layers, generator=generator),
-        }
-    return found
+    return {
+        stack.name: {part: torch.rand(shape, generator=generator) for part, shape in shapes(net, stack).items()}
+        for stack in net.stacks()
+    }

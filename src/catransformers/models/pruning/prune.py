@@ -1,4 +1,4 @@
-"""Structured pruning of a net of any family: a smaller, dense one out of it, without touching what is kept.
+"""Structured pruning (layers, heads, FFN neurons, width) of a net: a smaller, dense one, what is kept untouched.
 
 Each stack of blocks shrinks along four dimensions, all at once and independent of each other:
 

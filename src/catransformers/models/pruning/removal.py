@@ -1,4 +1,4 @@
-"""Importance by removal: the loss without a part, less the loss with it, measured on calibration data.
+"""Leave-one-out importance: the loss without a part, less the loss with it, measured on calibration data.
 
 Exact where the other ways are approximations, and as many passes over the data as there are parts: quick for layers,
 affordable for heads, and for neurons and channels in `GROUPS` groups of neighbours, whose members share a score (within
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from catransformers.models.families.net import Batch, Net, Stack
-from catransformers.models.pruning.importance import Loss, Scores, read_by
+from catransformers.models.pruning.part_scores import Loss, PartScores, read_by, zeros
 
 #: Groups of neighbouring neurons (of a layer) and channels that are removed together.
 GROUPS = 16
@@ -58,7 +58,7 @@ def zeroed(modules: Sequence[nn.Module], channels: Tensor, *, after: bool = Fals
 @torch.no_grad()
 def removal_scores(
     net: Net, batches: Sequence[Batch], loss_fn: Loss, parts: Sequence[str] = ("layers",)
-) -> tuple[float, Scores]:
+) -> tuple[float, PartScores]:
     """The loss of the whole net in nats, and its increase without each part of the kinds asked for.
 
     Args:
@@ -73,7 +73,7 @@ def removal_scores(
     """
     samples = sum(len(next(iter(batch.values()))) for batch in batches)
     stacks = read_by(net, batches)
-    found: Scores = {stack.name: {part: _zeros(net, stack, part) for part in parts} for stack in stacks}
+    found: PartScores = {stack.name: {part: zeros(net, stack)[part] for part in parts} for stack in stacks}
     whole = 0.0
     for batch in batches:
         weight = len(next(iter(batch.values()))) / samples
@@ -90,17 +90,6 @@ def removal_scores(
     return whole, {
         stack: {part: scores - whole for part, scores in by_part.items()} for stack, by_part in found.items()
     }
-
-
-def _zeros(net: Net, stack: Stack, part: str) -> Tensor:
-    size = stack.size(net.spec.dimensions())
-    shape = {
-        "layers": (size.layers,),
-        "heads": (size.layers, size.heads),
-        "ffn": (size.layers, size.ffn),
-        "embed": (size.embed,),
-    }
-    return torch.zeros(shape[part], dtype=torch.float64)
 
 
 def _add(net: Net, stack: Stack, part: str, total: Tensor, weight: float, loss: Callable[[], float]) -> None:

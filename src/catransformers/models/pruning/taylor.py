@@ -1,4 +1,4 @@
-"""Importance by gates: how much the loss depends on a factor of one that multiplies a part.
+"""Taylor importance, by gates: how much the loss depends on a factor of one that multiplies a part.
 
 To first order, removing the part (its gate ξ: 1 → 0) changes the loss by −∂L/∂ξ. One forward and backward pass over
 calibration data gives that for every part at once. The derivative is taken per sample, and its size averaged:
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from catransformers.models.families.net import Batch, Net, Stack, wide
-from catransformers.models.pruning.importance import Loss, Scores, read_by
+from catransformers.models.pruning.part_scores import Loss, PartScores, read_by
 
 #: What this scores; layers have no gate.
 GATED = ("heads", "ffn", "embed")
@@ -106,7 +106,7 @@ class _Gates:
         }
 
 
-def taylor_scores(net: Net, batches: Sequence[Batch], loss_fn: Loss) -> Scores:
+def taylor_scores(net: Net, batches: Sequence[Batch], loss_fn: Loss) -> PartScores:
     """Per stack that the data reach: head, neuron and channel scores, each E_x |∂L(x)/∂ξ|, in nats.
 
     Args:
@@ -120,7 +120,7 @@ def taylor_scores(net: Net, batches: Sequence[Batch], loss_fn: Loss) -> Scores:
     Reference: Michel et al. 2019, section 4.1; Molchanov et al. 2019, equation (8).
     """
     stacks = read_by(net, batches)
-    totals: Scores = {}
+    totals: PartScores = {}
     samples = 0
     for batch in batches:
         first = next(iter(batch.values()))
