@@ -2,7 +2,7 @@
 
 import pytest
 
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, present
 
 
 def refuse(*names: str) -> str:
@@ -26,3 +26,9 @@ def test_every_mistake_is_kept_and_raised_at_the_end():
 def test_other_errors_pass():
     with pytest.raises(ValueError, match="invalid literal"):
         Problems().of(int, "x")
+
+
+def test_a_value_that_was_checked_is_there():
+    assert present(0) == 0
+    with pytest.raises(AssertionError, match="missing"):
+        present(None)

@@ -90,6 +90,17 @@ class Problems(list[Problem]):
             raise InputError(self)
 
 
+def present(value: T | None) -> T:
+    """A value that an earlier check has found to be there; for type checkers, which cannot know.
+
+    >>> problems.finish()
+    >>> run(present(number))
+    """
+    if value is None:
+        raise AssertionError("a value that was checked before is missing")
+    return value
+
+
 class InfeasibleError(CatransformersError):
     """Nothing satisfies the limits: which limit, by how much, and which inputs (levers) would relax it.
 

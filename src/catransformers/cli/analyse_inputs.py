@@ -12,7 +12,7 @@ import click
 
 from catransformers.cli.inputs import levers_are_options
 from catransformers.designs import estimate as design
-from catransformers.errors import InputError, Problem, Problems, unknown_name
+from catransformers.errors import InputError, Problem, Problems, present, unknown_name
 from catransformers.execution.results import StudyResults
 from catransformers.reports.analysis.data import key_of
 from catransformers.reports.analysis.terminal import limit_text
@@ -125,7 +125,7 @@ def read_question(
         what = f"this study minimises {', '.join(results.costs.objectives.minimise)}, and a front here one or two"
         problems.append(Problem("--minimise", what, "one or two of them"))
     problems.finish()
-    assert results is not None and values is not None  # noqa: S101 - finish() has raised otherwise
+    results, values = present(results), present(values)
     limits, labels = _limits(results.costs.limits, values, results.costs.scenario.period_s)
     return Question(
         results=results,

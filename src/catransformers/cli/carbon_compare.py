@@ -11,7 +11,7 @@ from catransformers.cli.inputs import scenario_option, technology_option
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs import estimate as design
 from catransformers.designs.estimate import check_node
-from catransformers.errors import Problems
+from catransformers.errors import Problems, present
 from catransformers.hardware.technology import Technology
 from catransformers.hardware.technology import technology as read_technology
 from catransformers.reports.terminal.comparison import show_comparison
@@ -48,8 +48,8 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
     start = problems.of(whole_number, seed, "--seed", 0, 2**31 - 1)
     a, b = (problems.of(read_design, text, tech, situation) for text in (first, second))
     problems.finish()
-    assert situation and number and start is not None and a and b  # noqa: S101 - finish() has raised otherwise
-    found = comparison.compare(a, b, situation, samples=number, seed=start)
+    situation = present(situation)
+    found = comparison.compare(present(a), present(b), situation, samples=present(number), seed=present(start))
     if as_json:
         print_json({"scenario": situation.to_dict(), "technology": technology, **found.to_dict()})
     else:

@@ -9,7 +9,7 @@ import click
 
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs import estimate as design
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole
 from catransformers.reports.carbon import sensitivity as moves
@@ -44,10 +44,10 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     kind = problems.of(_kind, place)
     results = problems.of(read_results, study)
     problems.finish()
-    assert results is not None and kind is not None  # noqa: S101 - finish() has raised otherwise
+    results = present(results)
     found = moves.sensitivity(results, start)
     try:
-        write_whole(place, sensitivity_figure(found, kind, metric_of(results.config)))
+        write_whole(place, sensitivity_figure(found, present(kind), metric_of(results.config)))
     except OSError as error:
         raise InputError(Problem(str(place), f"cannot be written: {error.strerror or error}")) from error
     if as_json:

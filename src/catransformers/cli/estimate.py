@@ -18,7 +18,7 @@ from catransformers.cli.inputs import (
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs import estimate as design
 from catransformers.designs.explain import explain
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.technology import technology as read_technology
 from catransformers.reports.estimate import roofline_page
@@ -89,14 +89,13 @@ def estimate(
     problems.of(Workload("", (), 0, 0).with_bits, weight_bits, activation_bits)
     problems.of(_check_picture, picture)
     problems.finish()
-    assert spec and machine and tech and situation  # noqa: S101 - finish() has raised otherwise
     result = design.estimate(
-        spec,
-        machine,
+        spec or model,
+        present(machine),
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-        technology=tech,
-        scenario=situation,
+        technology=present(tech),
+        scenario=present(situation),
     )
     explanation = explain(result) if explained else None
     if picture is not None:

@@ -11,7 +11,7 @@ from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named
 from catransformers.config.study import AccuracySection, ModelSection
-from catransformers.errors import Problem, Problems
+from catransformers.errors import Problem, Problems, present
 from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial, on_benchmark, on_task
 from catransformers.execution.training.plan import check_task, checked, folder_problems
 from catransformers.execution.training.result import plain
@@ -106,8 +106,7 @@ def _judged(
                 problems.of(check_task, model, changed)
                 section = changed
     problems.finish()
-    assert judged is not None  # noqa: S101 - finish() has raised otherwise
-    return judged, None if options["datasets"] is not None else section, out
+    return present(judged), None if options["datasets"] is not None else section, out
 
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:

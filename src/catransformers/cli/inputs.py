@@ -105,8 +105,8 @@ def read_model(name: str, settings: tuple[str, ...]) -> ModelSpec:
     spec: ModelSpec | None = None
     if base is not None:
         spec = problems.of(lambda: base.with_dimensions(values))
-    problems.finish()
-    assert spec is not None  # noqa: S101 - finish() has raised otherwise
+    if spec is None or problems:
+        raise InputError(problems)
     return spec
 
 

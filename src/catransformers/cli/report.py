@@ -9,7 +9,7 @@ import click
 from catransformers.cli.hardware_study import report_hardware
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs import estimate as design
-from catransformers.errors import Problems
+from catransformers.errors import Problems, present
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.rescenario import write_report_under
 from catransformers.reports.study.tables import study_object
@@ -44,7 +44,7 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
         return
     results = problems.of(read_results, study)
     problems.finish()
-    assert results is not None  # noqa: S101 - finish() has raised otherwise
+    results = present(results)
     if situation is None:
         written = write_report(results, out, checkpoints=not no_checkpoints)
     else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from catransformers.cli.output import json_option, print_json
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.execution.cache import cache_folder
 from catransformers.files import write_whole
 from catransformers.intensity import scheduling
@@ -125,10 +125,9 @@ def schedule(
     earliest = problems.of(read_moment, start, zone or UTC, "--start") if start is not None else _next_minute(now)
     latest = problems.of(read_deadline, deadline, earliest or now, zone or UTC)
     problems.finish()
-    assert job and earliest and latest  # noqa: S101 - finish() has raised otherwise
+    earliest, latest = present(earliest), present(latest)
     notes: list[str] = []
     if found is None:
-        assert source is not None  # noqa: S101 - see above
         found = profiles(names, earliest, latest, source=source, time_zone=time_zone, forecasts=forecasts)
         if start is None:
             earliest = _not_before_the_forecast(found, earliest, notes)
@@ -140,7 +139,7 @@ def schedule(
     try:
         result = scheduling.schedule(
             found,
-            job,
+            present(job),
             earliest,
             latest,
             interruptible=interruptible,

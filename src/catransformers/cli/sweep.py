@@ -18,7 +18,7 @@ from catransformers.cli.inputs import (
 )
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs.sweep import Sweep, SweepInputs
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.reports.sweep.page import write_sweep
 from catransformers.reports.terminal.screen import console
 from catransformers.reports.terminal.sweep import show_sweep
@@ -122,7 +122,7 @@ def sweep(
         activation_bits=activation_bits,
     )
     problems.finish()
-    assert inputs  # noqa: S101 - finish() has raised otherwise
+    inputs = present(inputs)
     began = time.monotonic()
     with console(stderr=True).status(f"Costing {model} on {len(inputs.table):,} accelerators …"):
         result = inputs.run(str(cache_dir) if cache_dir else None)

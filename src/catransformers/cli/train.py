@@ -12,7 +12,7 @@ from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named
 from catransformers.config.study import AccuracySection, ModelSection
-from catransformers.errors import Problem, Problems
+from catransformers.errors import Problem, Problems, present
 from catransformers.execution.results import StudyResults
 from catransformers.execution.training.plan import RESULT, TrainingPlan, check_plan, checked, trial_model
 from catransformers.execution.training.run import run_training
@@ -101,8 +101,7 @@ def _planned(
     if plan is not None:
         problems.of(check_plan, plan, folder)
     problems.finish()
-    assert plan is not None  # noqa: S101 - finish() has raised otherwise
-    return plan, folder
+    return present(plan), folder
 
 
 def _conflicts(study: Path | None, trial: int | None, options: dict[str, Any]) -> list[Problem]:

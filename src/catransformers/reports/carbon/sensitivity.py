@@ -18,7 +18,7 @@ from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.grid_path import IntensityPath
 from catransformers.carbon.scenario import Scenario
 from catransformers.carbon.uncertainty import draw_factors, front_probability, sample_totals, tornado
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, present
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.rescenario import under_scenario
 from catransformers.hardware.accelerator import AcceleratorTable
@@ -249,8 +249,7 @@ class _Trained:
         cost = [np.inf if at is None else designs.total_kg[at] for designs, at in zip(found, best, strict=True)]
         members = []
         for position in front(self.accuracy, cost):
-            at = best[position]
-            assert at is not None  # noqa: S101 - a design of infinite cost is never on a front
+            at = present(best[position])  # a design of infinite cost is never on a front
             trial = self.trials[position]
             members.append(Member(trial.number, float(self.accuracy[position]), float(cost[position]), at))
         return tuple(members)

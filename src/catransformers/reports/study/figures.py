@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from catransformers.errors import present
 from catransformers.lazy import lazy
 from catransformers.reports.study.summary import Design, Score, StudySummary, Trial, saving
 from catransformers.reports.wording import AXES, Unit, amount, compact, percent, plural, points, score, unit_for
@@ -179,10 +180,9 @@ def _steps(members: list[Design], unit: Unit) -> Any:
 
 def _ring(best: Design, unit: Unit, price: Price) -> Any:
     """A ring around the design that the headline speaks of."""
-    assert best.validation is not None  # noqa: S101 - the caller looked
     return go.Scatter(
         x=[price(best.cost) * unit.scale],
-        y=[100 * best.validation.value],
+        y=[100 * present(best.validation).value],
         mode="markers",
         marker={"size": 18, "symbol": "circle-open", "line": {"width": 2.5}},
         hoverinfo="skip",
@@ -192,28 +192,27 @@ def _ring(best: Design, unit: Unit, price: Price) -> Any:
 
 
 def _trial_point(trial: Trial, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
-    assert trial.cost is not None and trial.accuracy is not None  # noqa: S101 - the caller looked
-    text = _hover(f"Trial {trial.number} ({trial.origin})", trial, trial.accuracy, summary)
-    return price(trial.cost), trial.accuracy, text
+    cost, accuracy = present(trial.cost), present(trial.accuracy)
+    text = _hover(f"Trial {trial.number} ({trial.origin})", trial, accuracy, summary)
+    return price(cost), accuracy, text
 
 
 def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
-    assert design.validation is not None  # noqa: S101 - the caller looked
+    accuracy = present(design.validation)
     title = "Base, unpruned" if design.is_base else f"Design {design.name} (trial {design.trial})"
-    text = _hover(title, design, design.validation, summary)
+    text = _hover(title, design, accuracy, summary)
     if design.loss is not None and not design.is_base:
         where = "test" if design.test_loss else "validation"
         text += f"<br>loss against the base {points(design.loss.value, design.loss.error)} points ({where})"
         less = saving(_cost(design), _cost(summary.base))
         text += f"<br>{percent(abs(less))} {'less' if less >= 0 else 'more'} {summary.objective} than the base"
-    return price(design.cost), design.validation, text
+    return price(design.cost), accuracy, text
 
 
 def _hover(title: str, item: Trial | Design, accuracy: Score, summary: StudySummary) -> str:
     """Lines of a hover box; every text in it is ours or an integer, so nothing needs escaping."""
-    cost = item.cost
-    assert cost is not None and item.range_kg is not None  # noqa: S101 - the callers looked
-    low, _, high = item.range_kg
+    cost = present(item.cost)
+    low, _, high = present(item.range_kg)
     unit = unit_for("carbon", [high])
     return "<br>".join(
         (

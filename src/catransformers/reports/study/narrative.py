@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catransformers.errors import InfeasibleError
+from catransformers.errors import InfeasibleError, present
 from catransformers.reports.study.summary import Score, StudySummary, saving, tolerated_loss
 from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
@@ -211,12 +211,11 @@ def attribution_sentence(summary: StudySummary) -> str:
             f"Hardware alone: choosing the base's accelerator for {quantity} instead of speed "
             f"{_takes(hardware.against_fastest)} ({amount(quantity, start.cost)} → {amount(quantity, hardware.cost)}). "
         )
-    assert pruning.against_best is not None and both.against_best is not None  # noqa: S101 - only the first two have none
-    best, fastest = both.against_best, both.against_fastest
+    best, fastest = present(both.against_best), both.against_fastest  # only the first two have none
     if summary.is_high(quantity):
         first = f"Here {quantity} is at the 95th percentile of its range. {first}"
     return (
-        f"{first}Pruning alone: the pruned model on that same accelerator {_takes(pruning.against_best)} "
+        f"{first}Pruning alone: the pruned model on that same accelerator {_takes(present(pruning.against_best))} "
         f"({amount(quantity, hardware.cost)} → {amount(quantity, pruning.cost)}). Both: with an accelerator chosen for "
         f"the pruned model it is {amount(quantity, both.cost)}, {percent(abs(best))} {_direction(best)} than the base "
         f"on its best accelerator and {percent(abs(fastest))} {_direction(fastest)} than on its fastest."

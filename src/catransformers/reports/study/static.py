@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from catransformers.errors import present
 from catransformers.reports.figures.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn_side_by_side
 from catransformers.reports.study.figures import Price, axis_title, from_zero, panels
 from catransformers.reports.study.summary import Design, StudySummary, saving
@@ -28,8 +29,7 @@ def _draw(axes: Any, summary: StudySummary, quantity: str, price: Price, *, stai
     unit = unit_for(quantity, [price(t.cost) for t in summary.trials if t.cost] + [price(summary.base.cost)])
 
     def place(design: Design) -> tuple[float, float]:
-        assert design.validation is not None  # noqa: S101 - only such designs are drawn
-        return price(design.cost) * unit.scale, 100 * design.validation.value
+        return price(design.cost) * unit.scale, 100 * present(design.validation).value
 
     others = [t for t in summary.trials if t.accuracy and t.cost and not t.on_front]
     x = [price(t.cost) * unit.scale for t in others if t.cost]
@@ -80,8 +80,7 @@ def _annotate(
     price: Price,
 ) -> None:
     """A level arrow from the base's cost to the chosen design's, with what is saved and what is lost."""
-    design = summary.best
-    assert design is not None  # noqa: S101 - the caller looked
+    design = present(summary.best)
     less = saving(price(design.cost), price(summary.base.cost))
     axes.annotate(
         "", xy=best, xytext=base, zorder=5,

@@ -14,6 +14,7 @@ from typing import Literal
 from catransformers.carbon.footprint import Footprint
 from catransformers.config.study import StudyConfig
 from catransformers.designs.estimate import Estimate
+from catransformers.errors import present
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.study.search_footprint import OwnFootprint
 from catransformers.search.costs.enumerated import Attribution, DesignCost
@@ -369,8 +370,7 @@ def choose_headline(front: tuple[Design, ...], base: Design) -> int | None:
         return None
 
     def lost(item: tuple[int, Design]) -> float:
-        assert item[1].validation_loss is not None  # noqa: S101 - filtered above
-        return item[1].validation_loss.value
+        return present(item[1].validation_loss).value
 
     good = [item for item in cheaper if lost(item) <= tolerated_loss(base)]
     if good:
