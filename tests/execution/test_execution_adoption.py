@@ -159,9 +159,8 @@ def test_adopted_trials_can_be_used_as_any_other(old, warm, fake, tmp_path):
 
 
 def test_what_is_planned_is_committed_whole_or_not_at_all(tmp_path):
-    first, again = ProposalRecord(0, {"a": 1}, "adopted from x, trial 3"), ProposalRecord(0, {"a": 2}, "Sobol")
-    assert first.adopted
-    assert not again.adopted
+    first = ProposalRecord(0, {"a": 1}, "adopted from x, trial 3", adopted=True)
+    again = ProposalRecord(0, {"a": 2}, "Sobol")
     with Store(tmp_path / "study.db", "create") as store:
         with pytest.raises(IntegrityError):
             store.add_proposals([first, again])

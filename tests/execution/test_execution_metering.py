@@ -32,7 +32,7 @@ from catransformers.execution.results import load_study
 from catransformers.facts import facts
 from catransformers.reports.study.derive import summarise
 
-OLD = Path(__file__).parents[1] / "data" / "study-schema-1"
+OLD = Path(__file__).parents[1] / "study" / "data" / "schema-1"
 DRIVE = Path(__file__).with_name("drive.py")
 INSTALL = 'pip install "catransformers[measure]"'
 

@@ -18,7 +18,7 @@ from catransformers.reports.study.narrative import doubts, state
 from catransformers.reports.study.tables import front_csv, study_object, terminal_front
 from catransformers.reports.study.write import write_report
 from catransformers.search.fronts import accuracy_of
-from catransformers.study.records import ACCELERATOR, UNTRAINED, ProposalRecord, TrialRecord
+from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
 
 
@@ -145,13 +145,14 @@ def limited(study_of):
     with Store(study.database, "write") as store:
         for number, model, accelerator in ((3, whole, None), (4, good, int(second.argmax()))):
             dimensions = model.dimensions
-            reason = {} if accelerator is None else {ACCELERATOR: float(accelerator)}
-            proposal = ProposalRecord(number, dimensions, "elsewhere", reason)
+            proposal = ProposalRecord(number, dimensions, "elsewhere", accelerator=accelerator)
             store.add_proposal(proposal)
             record = replace(good, number=number, dimensions=dimensions, proposal=proposal)
             if accelerator is None:
-                why = UNTRAINED + "it has no accelerator"
-                record = TrialRecord(number, dimensions, "failed", None, None, {}, 1, 1, 0.0, why, proposal)
+                why = "not trained: it has no accelerator"
+                record = TrialRecord(
+                    number, dimensions, "failed", None, None, {}, 1, 1, 0.0, why, proposal, untrained=True
+                )
             store.add_trial(record)
     return load_study(study.root)
 

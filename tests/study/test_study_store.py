@@ -1,11 +1,13 @@
 """The store: what is written comes back, what must not be written is refused, old files are brought up."""
 
+import json
 import math
 import shutil
 import sqlite3
 import subprocess
 import sys
-from dataclasses import replace
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -37,7 +39,7 @@ FAILED = replace(
 
 
 ENERGY = EnergyRecord("one", "trial", 2, 7.0, 3.0, 9.0, 5.0, "estimated", "rapl+estimate", "…", 4.5, ended=False)
-OLD = Path(__file__).parents[1] / "data" / "study-schema-1" / "study.db"
+DATA = Path(__file__).with_name("data")
 
 
 def columns(store, table):
@@ -89,6 +91,8 @@ def test_a_complete_trial_has_an_accuracy_and_a_failed_one_has_not():
         replace(TRIAL, accuracy=None)
     with pytest.raises(IntegrityError, match="failed with accuracy"):
         replace(FAILED, accuracy=0.5)
+    with pytest.raises(IntegrityError, match="complete and was not trained"):
+        replace(TRIAL, untrained=True)
 
 
 def test_nothing_is_written_twice_and_no_trial_without_its_proposal(tmp_path):
@@ -171,7 +175,7 @@ def test_a_reader_of_an_older_schema_leaves_the_file_as_it_is(tmp_path, monkeypa
 @pytest.fixture
 def schema_1(tmp_path):
     """A study's database from before there were energy records, made by version 0.1.0 of that time."""
-    return Path(shutil.copy(OLD, tmp_path / "study.db"))
+    return Path(shutil.copy(DATA / "schema-1" / "study.db", tmp_path / "study.db"))
 
 
 def test_a_study_from_before_energy_records_can_be_read_without_a_change(schema_1):
@@ -192,6 +196,103 @@ def test_a_study_from_before_energy_records_takes_them_once_it_goes_on(schema_1)
     with Store(schema_1) as store:
         assert (store.trials(), store.evaluations(), store.origin()) == (trials, evaluations, origin)
         assert store.energy() == [ENERGY]
+
+
+@pytest.fixture
+def schema_2(tmp_path):
+    """A study's database from before the columns for adopted, untrained and the accelerator's row."""
+    return Path(shutil.copy(DATA / "schema-2" / "study.db", tmp_path / "study.db"))
+
+
+def plain(store):
+    """All records of a store as `schema-2/records.json` has them, which the code of that time read."""
+    return {
+        "proposals": [asdict(record) for record in store.proposals()],
+        "trials": [
+            {name: value for name, value in asdict(record).items() if name != "proposal"} for record in store.trials()
+        ],
+        "evaluations": [asdict(record) for record in store.evaluations()],
+        "energy": [asdict(record) for record in store.energy()],
+        "origin": store.origin(),
+    }
+
+
+def said():
+    """What the code of that time read; the accelerator's row stood among the numbers of the reason as well."""
+    records = json.loads((DATA / "schema-2" / "records.json").read_text(encoding="utf-8"))
+    for record in records["proposals"]:
+        assert record["reason"].pop("accelerator", None) == record["accelerator"]
+    return records
+
+
+def test_what_stood_in_texts_and_numbers_gets_columns_of_its_own(schema_2):
+    before = schema_2.read_bytes()
+    with Store(schema_2) as store:
+        found = plain(store)
+    assert found == said()
+    assert schema_2.read_bytes() == before
+    assert [p["adopted"] for p in found["proposals"]] == [True] * 2 + [False] * 6
+    assert [p["accelerator"] for p in found["proposals"]] == [None, None, 3, 3, None, 0, 3, None]
+    assert [t["number"] for t in found["trials"] if t["untrained"]] == [4, 7]
+    assert [t["number"] for t in found["trials"] if t["status"] == "failed"] == [4, 6, 7]
+    with Store(schema_2, "write") as store:
+        assert plain(store) == found
+    assert version(schema_2) == len(MIGRATIONS)
+    with Store(schema_2) as store:
+        assert plain(store) == found
+
+
+@pytest.mark.parametrize("statement", ["ADD COLUMN untrained", "SET adopted", "SET untrained", "COMMIT"])
+def test_a_kill_while_a_file_is_brought_up_leaves_the_old_file_or_the_new(schema_2, statement):
+    code = f"""
+import os, signal, sqlite3, sys
+from pathlib import Path
+from catransformers.study import store
+connect = store._connect
+def watched(path, mode):
+    connection = connect(path, mode)
+    connection.set_trace_callback(lambda text: {statement!r} in text and os.kill(os.getpid(), signal.SIGKILL))
+    return connection
+store._connect = watched
+store.Store(Path(sys.argv[1]), "write")
+"""
+    command = [sys.executable, "-c", code, str(schema_2)]
+    assert subprocess.run(command, check=False, timeout=60).returncode == -9
+    assert version(schema_2) == 2
+    for mode in ("read", "write", "read"):
+        with Store(schema_2, mode) as store:
+            assert plain(store) == said()
+
+
+def test_a_reader_does_not_care_for_a_writer_that_brings_the_file_up(schema_2):
+    with Store(schema_2) as reader, Store(schema_2, "write") as writer:
+        writer.add_proposal(replace(PROPOSAL, number=8, accelerator=2))
+        assert len(reader.proposals()) == 8
+        with Store(schema_2) as late:
+            assert late.proposals()[8] == replace(PROPOSAL, number=8, accelerator=2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions")
+@pytest.mark.parametrize("schema", ["schema-1", "schema-2", "now"])
+def test_a_folder_that_cannot_be_written_can_be_read(tmp_path, schema):
+    path = filled(tmp_path / "study.db") if schema == "now" else DATA / schema / "study.db"
+    with Store(path) as store:
+        expected = len(store.trials())
+    with tempfile.TemporaryDirectory() as name:  # not below pytest's folder, which other users may not look into
+        folder = Path(name)
+        shutil.copy(path, folder / "study.db")
+        (folder / "study.db").chmod(0o444)
+        folder.chmod(0o555)
+        code = (
+            "import os, sys; from pathlib import Path; from catransformers.study.store import Store;"
+            "os.getuid() == 0 and os.setuid(65534);"  # the superuser may write everywhere
+            "store = Store(Path(sys.argv[1])); print(len(store.trials()), len(store.energy()) >= 0)"
+        )
+        command = [sys.executable, "-c", code, str(folder / "study.db")]
+        found = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        assert found.split() == [str(expected), "True"]
+        assert [file.name for file in folder.iterdir()] == ["study.db"]
+        folder.chmod(0o755)
 
 
 def test_a_later_record_of_an_attempt_takes_the_place_of_the_earlier(tmp_path):
@@ -252,7 +353,7 @@ def test_what_was_committed_outlives_a_kill(tmp_path):
         "[store.add_proposal(ProposalRecord(n, {'a': n}, 'test')) for n in range(5)];"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == -9
     with Store(path, "write") as store:
         assert [p.number for p in store.proposals()] == list(range(5))
 

@@ -43,7 +43,7 @@ from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
 from catransformers.search.strategies import DesignStrategy, Strategy, strategy
 from catransformers.study.directory import StudyDirectory
-from catransformers.study.records import ACCELERATOR, UNTRAINED, ProposalRecord, TrialRecord
+from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
 from catransformers.workloads import families
 
@@ -251,15 +251,14 @@ def _propose(
         proposal = chooser.ask(observed, pending, number)
     if proposal is None:
         return None
-    reason = dict(proposal.reason)
     if not 0 <= proposal.index < space.size or not 0 <= (proposal.accelerator or 0) < len(costs.table):
         raise StudyFailure(
             f"the strategy proposed model {proposal.index} on accelerator {proposal.accelerator} for trial {number}; "
             f"this study has {space.size} models and {len(costs.table)} accelerators"
         )
-    if proposal.accelerator is not None:
-        reason[ACCELERATOR] = float(proposal.accelerator)
-    return ProposalRecord(number, space.dimensions(proposal.index), proposal.origin, reason)
+    return ProposalRecord(
+        number, space.dimensions(proposal.index), proposal.origin, dict(proposal.reason), proposal.accelerator
+    )
 
 
 def _untrained(costs: Costs, proposal: ProposalRecord) -> TrialRecord | None:
@@ -281,8 +280,9 @@ def _untrained(costs: Costs, proposal: ProposalRecord) -> TrialRecord | None:
             parameters=families.parameters(spec),
             macs=families.workload(spec).macs,
             seconds=0.0,
-            error=UNTRAINED + error.shortfall,
+            error=f"not trained: {error.shortfall}",
             proposal=proposal,
+            untrained=True,
         )
     return None
 

@@ -11,12 +11,6 @@ from catransformers.errors import IntegrityError
 
 Status = Literal["complete", "failed"]
 Pool = Literal["validation", "test"]
-#: The row of the accelerator that a strategy chose with a model, among the numbers behind its choice.
-ACCELERATOR = "accelerator"
-#: How the error of a trial begins that was not run, because no accelerator keeps the limits with its model.
-UNTRAINED = "not trained: "
-#: How the origin of a trial begins that another study made.
-ADOPTED = "adopted from "
 EnergyJob = Literal["search", "base", "trial", "test", "train"]
 
 
@@ -27,28 +21,21 @@ class ProposalRecord:
     Args:
         number: of the trial, from 0.
         dimensions: of the model, by name.
-        origin: what chose it.
+        origin: what chose it, in words.
         reason: the numbers behind the choice.
+        accelerator: row of the one that was chosen with the model; None where the exact costs choose it.
+        adopted: whether the trial is another study's, taken over instead of being run.
     """
 
     number: int
     dimensions: Mapping[str, int]
     origin: str
     reason: Mapping[str, float] = field(default_factory=dict)
+    accelerator: int | None = None
+    adopted: bool = False
 
     def __post_init__(self) -> None:
         finite(f"proposal {self.number}", self.reason)
-
-    @property
-    def accelerator(self) -> int | None:
-        """The row of the accelerator that was chosen with the model; None where the exact costs choose it."""
-        row = self.reason.get(ACCELERATOR)
-        return None if row is None else int(row)
-
-    @property
-    def adopted(self) -> bool:
-        """Whether the trial is another study's, taken over instead of being run."""
-        return self.origin.startswith(ADOPTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +54,7 @@ class TrialRecord:
         seconds: that the trial took.
         error: why it failed; empty otherwise.
         proposal: why the model was tried.
+        untrained: whether it was not run, because no accelerator keeps the limits with its model.
     """
 
     number: int
@@ -80,6 +68,7 @@ class TrialRecord:
     seconds: float
     error: str
     proposal: ProposalRecord
+    untrained: bool = False
 
     def __post_init__(self) -> None:
         name = f"trial {self.number}"
@@ -87,11 +76,8 @@ class TrialRecord:
         finite(name, self.metrics)
         if (self.status == "complete") != (self.accuracy is not None):
             raise IntegrityError(f"{name} is {self.status} with accuracy {self.accuracy}")
-
-    @property
-    def untrained(self) -> bool:
-        """Whether the trial was not run, because no accelerator keeps the limits with its model."""
-        return self.status == "failed" and self.error.startswith(UNTRAINED)
+        if self.untrained and self.status != "failed":
+            raise IntegrityError(f"{name} is {self.status} and was not trained")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,15 @@
-"""The memory of a study: one SQLite file. What was committed survives `kill -9` and a power cut.
+"""The storage of a study: one SQLite file. What was committed survives `kill -9` and a power cut.
 
 Write-ahead log with `synchronous = FULL`: a commit returns when it is on disk, and readers (a report, a status) see
 the last commit while a search writes. The schema has a version (`user_version`); older files are brought up step by
-step when opened for writing, and in a copy in memory when they are only read; newer ones are refused.
+step when opened for writing, in one transaction, and in a copy in memory when they are only read; newer ones are
+refused. A file that cannot be written can be read.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -69,6 +71,19 @@ MIGRATIONS = (
         ended INTEGER NOT NULL CHECK (ended IN (0, 1))
     ) STRICT;
     """,
+    # What these columns say stood before in the numbers of `reason`, and in how `origin` and `error` began.
+    """
+    ALTER TABLE proposals ADD COLUMN accelerator INTEGER CHECK (accelerator >= 0);
+    ALTER TABLE proposals ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0 CHECK (adopted IN (0, 1));
+    ALTER TABLE trials ADD COLUMN untrained INTEGER NOT NULL DEFAULT 0
+        CHECK (untrained = 0 OR (untrained = 1 AND status = 'failed'));
+    UPDATE proposals SET adopted = 1 WHERE origin GLOB 'adopted from *';
+    UPDATE proposals
+        SET accelerator = CAST(json_extract(reason, '$.accelerator') AS INTEGER),
+            reason = json_remove(reason, '$.accelerator')
+        WHERE CASE WHEN json_valid(reason) THEN json_type(reason, '$.accelerator') IN ('integer', 'real') END;
+    UPDATE trials SET untrained = 1 WHERE status = 'failed' AND error GLOB 'not trained: *';
+    """,
 )
 
 BASE = -1  # the base model's `subject` in the tables of evaluations and of energy, and the loop's
@@ -91,8 +106,7 @@ class Store:
         if mode != "create" and not path.is_file():
             raise IntegrityError(f"{path}: there is no study here")
         try:
-            # Transactions are explicit: `isolation_level=None` leaves them to us.
-            self._connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            self._connection = _connect(path, mode)
             self._connection.execute("PRAGMA foreign_keys = ON")
             if mode != "read":
                 self._connection.execute("PRAGMA journal_mode = WAL")
@@ -162,8 +176,16 @@ class Store:
         with self._transaction():
             for record in records:
                 self._write(
-                    "INSERT INTO proposals (number, dimensions, origin, reason) VALUES (?, ?, ?, ?)",
-                    (record.number, _text(record.dimensions), record.origin, _text(record.reason)),
+                    "INSERT INTO proposals (number, dimensions, origin, reason, accelerator, adopted) "
+                    "VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        record.number,
+                        _text(record.dimensions),
+                        record.origin,
+                        _text(record.reason),
+                        record.accelerator,
+                        int(record.adopted),
+                    ),
                 )
 
     def add_trial(self, record: TrialRecord, energy: Iterable[EnergyRecord] = ()) -> None:
@@ -174,8 +196,8 @@ class Store:
         """
         with self._transaction():
             self._write(
-                "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error, "
+                "untrained) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     record.number,
                     record.status,
@@ -186,6 +208,7 @@ class Store:
                     record.macs,
                     record.seconds,
                     record.error,
+                    int(record.untrained),
                 ),
             )
             self._put_energy(energy)
@@ -240,8 +263,13 @@ class Store:
 
     def proposals(self) -> list[ProposalRecord]:
         """All proposals by number, of finished trials and others."""
-        rows = self._read("SELECT number, dimensions, origin, reason FROM proposals ORDER BY number")
-        return [ProposalRecord(number, _data(values), origin, _data(why)) for number, values, origin, why in rows]
+        rows = self._read(
+            "SELECT number, dimensions, origin, reason, accelerator, adopted FROM proposals ORDER BY number"
+        )
+        return [
+            ProposalRecord(number, _data(values), origin, _data(why), accelerator, bool(adopted))
+            for number, values, origin, why, accelerator, adopted in rows
+        ]
 
     def trials(self) -> list[TrialRecord]:
         """All finished trials by number.
@@ -251,7 +279,7 @@ class Store:
         """
         proposals = {proposal.number: proposal for proposal in self.proposals()}
         rows = self._read(
-            "SELECT number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error "
+            "SELECT number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error, untrained "
             "FROM trials ORDER BY number"
         )
         orphans = [row[0] for row in rows if row[0] not in proposals]
@@ -270,8 +298,9 @@ class Store:
                 seconds=seconds,
                 error=error,
                 proposal=proposals[number],
+                untrained=bool(untrained),
             )
-            for number, status, accuracy, error_bar, metrics, parameters, macs, seconds, error in rows
+            for number, status, accuracy, error_bar, metrics, parameters, macs, seconds, error, untrained in rows
         ]
 
     def evaluations(self) -> list[EvaluationRecord]:
@@ -338,6 +367,19 @@ class Store:
             return self._connection.execute(statement).fetchall()
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{self.path}: cannot be read: {error}") from error
+
+
+def _connect(path: Path, mode: Literal["create", "write", "read"]) -> sqlite3.Connection:
+    """A connection whose transactions are explicit: `isolation_level=None` leaves them to us.
+
+    Reading a write-ahead log makes files beside it. In a folder that cannot be written there may be none: then no
+    writer is at work either, and the file alone is the whole study.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if mode == "read" and not os.access(path.parent, os.W_OK) and not log.exists():
+        name = f"{path.absolute().as_uri()}?immutable=1"
+        return sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
+    return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
 
 
 def _text(data: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ from catransformers.execution.studies.opening import changed_origin, flat, shown
 from catransformers.files import write_whole
 from catransformers.search.costs.space import Costs
 from catransformers.study.directory import StudyDirectory
-from catransformers.study.records import ADOPTED, ProposalRecord, TrialRecord
+from catransformers.study.records import ProposalRecord, TrialRecord
 from catransformers.study.store import Store
 
 KEY = "search.warm_start"
@@ -202,8 +202,8 @@ def _chosen(costs: Costs, sources: Sequence[Source]) -> tuple[list[ProposalRecor
                 left_out[why] += 1
                 continue
             taken.add(index)
-            origin = f"{ADOPTED}{source.directory.root.resolve().name}, trial {trial.number}"
-            chosen.append(ProposalRecord(len(chosen), costs.space.dimensions(index), origin))
+            origin = f"adopted from {source.directory.root.resolve().name}, trial {trial.number}"
+            chosen.append(ProposalRecord(len(chosen), costs.space.dimensions(index), origin, adopted=True))
     return chosen, left_out
 
 

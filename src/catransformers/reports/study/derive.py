@@ -120,6 +120,7 @@ def _trials(results: StudyResults, members: set[int]) -> dict[int, Trial]:
             missed=missed.get(record.number, ""),
             chosen=as_run[record.number][0],
             broken=as_run[record.number][1],
+            adopted=record.proposal.adopted,
         )
         for record in sorted(results.trials, key=lambda record: record.number)
     }

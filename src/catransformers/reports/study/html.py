@@ -38,7 +38,6 @@ from catransformers.reports.wording import (
     unit_for,
 )
 from catransformers.search.problem import Limits
-from catransformers.study.records import ACCELERATOR
 from catransformers.units import MM2_PER_M2
 
 NONE = "–"
@@ -329,7 +328,6 @@ def _trial(t: Trial, units: _Units) -> dict[str, Any]:
     reasons = [
         f"{name.replace('_', ' ')} {plain(value) if value == round(value) else number(value)}"
         for name, value in t.reason.items()
-        if name != ACCELERATOR
     ]
     if t.chosen is not None:
         reasons.append(f"run on {', '.join(_machine(t.chosen).values())}")

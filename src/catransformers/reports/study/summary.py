@@ -19,7 +19,6 @@ from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.study.search_footprint import OwnFootprint
 from catransformers.search.costs.enumerated import Attribution, DesignCost
 from catransformers.search.problem import Limits
-from catransformers.study.records import ADOPTED
 
 #: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set, and of
 #: a base whose accuracy is small (a language model's 1/perplexity) at most this share of it.
@@ -62,6 +61,7 @@ class Trial:
         on_front: whether its model is on the front.
         untrained: whether it was not run, because no accelerator keeps the limits with its model.
         missed: where `cost` is None, which limit no accelerator keeps, and by how much.
+        adopted: whether it is another study's, taken over instead of being run.
         chosen: the accelerator that the strategy chose with the model; None where the exact costs choose it.
         broken: the limits that the model on that accelerator breaks: quantity, value and limit, SI.
     """
@@ -81,11 +81,7 @@ class Trial:
     missed: str = ""
     chosen: Accelerator | None = None
     broken: tuple[tuple[str, float, float], ...] = ()
-
-    @property
-    def adopted(self) -> bool:
-        """Whether it is another study's, taken over instead of being run."""
-        return self.origin.startswith(ADOPTED)
+    adopted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
