@@ -15,7 +15,7 @@ setup: $(VENV)/.ready ## make .venv from exactly pinned dependencies
 $(VENV)/.ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try: make PYTHON=python3.11 " + "setup")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ax,clip,data,hf,nsga2,onnx,vit,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ax,clip,data,dev,hf,nsga2,onnx,search,vit]'
 	@touch $@
 
 demo: setup ## search the embedded study, offline, and write its report (minutes on two cores)

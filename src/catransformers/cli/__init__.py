@@ -12,6 +12,7 @@ import click
 
 from catransformers import __version__
 from catransformers.errors import CatransformersError, InputError, unknown_name
+from catransformers.extras import not_installed
 
 #: verb → one line of help; the verb's module has a click command of the same name.
 VERBS = {
@@ -85,6 +86,12 @@ def main(arguments: list[str] | None = None) -> None:
     except CatransformersError as error:
         _say(f"error: {error}")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = not_installed(error)
+        if missing is None:
+            raise
+        _say(f"error: {missing}")
+        sys.exit(missing.exit_code)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

@@ -14,6 +14,7 @@ from catransformers import __version__
 from catransformers.cli.output import json_option, print_json
 from catransformers.energy.choose import survey
 from catransformers.errors import CatransformersError
+from catransformers.extras import install
 from catransformers.reports.terminal.screen import console, table
 
 
@@ -28,7 +29,18 @@ class Finding:
     needed: bool = True
 
 
-_CORE = ("numpy", "scipy", "scikit-learn", "pydantic", "safetensors", "botorch", "gpytorch", "plotly", "matplotlib")
+#: Libraries by the extra that brings them; the empty one is the core, which works without the others.
+_LIBRARIES = {
+    "numpy": "",
+    "scipy": "search",
+    "scikit-learn": "search",
+    "pydantic": "",
+    "safetensors": "search",
+    "botorch": "search",
+    "gpytorch": "search",
+    "plotly": "figures",
+    "matplotlib": "figures",
+}
 
 
 @click.command()
@@ -69,7 +81,7 @@ def examine() -> list[Finding]:
         Finding("python", "ok", f"{platform.python_version()} at {sys.executable}"),
         Finding("processor", "ok", f"{_cores()} cores for this process, {platform.machine()}"),
     ]
-    found += [_package(name) for name in _CORE]
+    found += [_package(name, needed=not extra, mend=extra and install(extra)) for name, extra in _LIBRARIES.items()]
     found += _torch()
     found += [_embedded(), _open_clip()]
     return found + _meters()
@@ -89,6 +101,8 @@ def _package(name: str, *, needed: bool = True, mend: str = "") -> Finding:
 def _torch() -> list[Finding]:
     try:
         import torch  # noqa: PLC0415
+    except ModuleNotFoundError:
+        return [Finding("torch", "missing", "not installed", install("search"), needed=False)]
     except Exception as error:  # whatever keeps torch from importing is the finding
         return [Finding("torch", "broken", str(error), "pip install --force-reinstall torch")]
     found = [Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
@@ -128,7 +142,7 @@ def _reinstall_torchvision() -> str:
 
 
 def _open_clip() -> Finding:
-    return _package("open_clip_torch", needed=False, mend='pip install "catransformers[clip]"')
+    return _package("open_clip_torch", needed=False, mend=install("clip"))
 
 
 def _meters() -> list[Finding]:
@@ -144,6 +158,8 @@ def _embedded() -> Finding:
 
     try:
         model = embedded_model()
+    except ModuleNotFoundError:
+        return Finding("embedded model", "missing", "needs torch", install("search"), needed=False)
     except CatransformersError as error:
         return Finding("embedded model", "broken", str(error), "pip install --force-reinstall catransformers")
     return Finding(

@@ -23,10 +23,10 @@ from typing import Any
 from catransformers.carbon.ranges import Range
 from catransformers.energy.processor_time import STAT, ProcessorShare
 from catransformers.energy.reading import MeterUnavailableError, Quality, Reading, reading_of
+from catransformers.extras import install
 from catransformers.facts import facts
 from catransformers.units import J_PER_KWH
 
-INSTALL = 'pip install "catransformers[measure]"'
 #: How CodeCarbon describes hardware that it really measures; all else is a load or a constant times a nominal power.
 SENSORS = ("Rapl", "Power Gadget", "Windows Emi", "AppleSiliconChip", "Raspberry")
 
@@ -55,7 +55,7 @@ class CodecarbonMeter:
         try:
             codecarbon: Any = importlib.import_module("codecarbon")
         except ImportError as error:
-            raise MeterUnavailableError("codecarbon is not installed", INSTALL) from error
+            raise MeterUnavailableError("codecarbon is not installed", install("measure")) from error
         self._folder = tempfile.TemporaryDirectory(prefix="catransformers-", ignore_cleanup_errors=True)
         try:
             self._tracker: Any = codecarbon.OfflineEmissionsTracker(

@@ -20,10 +20,9 @@ from typing import Any
 
 from catransformers.carbon.ranges import Range
 from catransformers.energy.reading import MeterUnavailableError, Reading, reading_of
+from catransformers.extras import install
 from catransformers.facts import facts
 from catransformers.units import MILLI
-
-INSTALL = 'pip install "catransformers[measure]"'
 
 
 class NvmlMeter:
@@ -48,7 +47,7 @@ class NvmlMeter:
         try:
             self._nvml: Any = importlib.import_module("pynvml")
         except ImportError as error:
-            raise MeterUnavailableError("pynvml is not installed", INSTALL) from error
+            raise MeterUnavailableError("pynvml is not installed", install("measure")) from error
         try:
             self._nvml.nvmlInit()
         except self._nvml.NVMLError as error:

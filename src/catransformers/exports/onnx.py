@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from catransformers.errors import CatransformersError, InputError, Problem
+from catransformers.extras import install
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net
 
-EXTRA = 'pip install "catransformers[onnx]"'
 MOST_INSIDE = 1_900_000_000  # bytes of weights in the graph's own file
 _BATCH, _LENGTH = 2, 8  # samples and tokens of the example that the translation follows
 
@@ -94,7 +94,7 @@ def write_graphs(net: Net, folder: Path) -> list[Path]:
         CatransformersError: if it fails.
     """
     if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxscript")):
-        raise InputError(Problem("--format", "'onnx' needs a translator that is not installed", hint=EXTRA))
+        raise InputError(Problem("--format", "'onnx' needs a translator that is not installed", hint=install("onnx")))
     training = net.training
     if any(parameter.dtype != torch.float32 for parameter in net.parameters()):
         net = copy.deepcopy(net).float()

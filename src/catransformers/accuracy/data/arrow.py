@@ -21,6 +21,7 @@ from catransformers.accuracy.data.faults import Faults, UnreadableError, unreada
 from catransformers.accuracy.data.samples import ImageBytes, ImageFile, Sample
 from catransformers.accuracy.data.splits import ALIASES, Splits, complete, complete_together
 from catransformers.errors import InputError, Problem, nearest
+from catransformers.extras import install
 
 Kind = Literal["captions", "classes", "texts"]
 
@@ -147,7 +148,7 @@ def _library() -> Any:
         import datasets  # noqa: PLC0415 - optional, and slow to import
     except ImportError as error:
         what = "data sets of Hugging Face's layout need the library `datasets`"
-        raise InputError(Problem("datasets", what, hint="pip install 'catransformers[data]'")) from error
+        raise InputError(Problem("datasets", what, hint=install("data"))) from error
     return datasets
 
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.extras import install
 from catransformers.models.families.vit import Vit
 from catransformers.models.loading.torchvision_compat import import_beside_torchvision
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import Pooling, VitActivation, VitSpec
 
-EXTRA: Final = 'pip install "catransformers[vit]"'
 #: The architecture whose arguments `to_timm` overrides, and the one epsilon that timm's LayerNorm has by default.
 _BASE: Final = "vit_base_patch16_224"
 _EPS: Final = 1e-6
@@ -53,7 +53,7 @@ def spec_from_timm(name: str, where: str, /, **arguments: object) -> VitSpec:
         InputError: if timm is missing, does not know the name or an argument, or makes a model that is not a plain
             vision transformer; all of it is named.
     """
-    timm = import_beside_torchvision("timm", EXTRA)
+    timm = import_beside_torchvision("timm", install("vit"))
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         raise InputError(unknown_name(where, "timm model", name, timm.list_models()))

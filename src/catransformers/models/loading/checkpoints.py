@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from catransformers.errors import InputError, Problem
+from catransformers.extras import install
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +35,6 @@ WEIGHTS: Final = (
 )
 OPEN_CLIP_WEIGHTS: Final = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
-EXTRA: Final = 'pip install "catransformers[hf]"'
 _HUB_PREFIXES: Final = ("hf_hub:", "hf-hub:")
 _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 #: Everything beside the weights that a model needs; and the weights, one kind after the other until one is there.
@@ -106,7 +106,9 @@ def _download(repository: str, where: str) -> Path:
     try:
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
-        raise InputError(Problem(where, "nothing can be downloaded without huggingface_hub", hint=EXTRA)) from error
+        raise InputError(
+            Problem(where, "nothing can be downloaded without huggingface_hub", hint=install("hf"))
+        ) from error
     for kind in _WEIGHT_FILES:
         try:
             patterns = [*_SMALL_FILES, *kind]

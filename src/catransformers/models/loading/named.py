@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.extras import install
 from catransformers.models.loading import open_clip as open_clip_base
 from catransformers.models.loading.checkpoints import (
     CONFIG,
@@ -181,7 +182,6 @@ def _weights_file(pretrained: str) -> Path | None:
 def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> Source:
     """An architecture of timm by name, with a checkpoint file, or with the published weights of its tag."""
     from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
-    from catransformers.models.formats.vit_timm import EXTRA  # noqa: PLC0415
     from catransformers.models.loading.torchvision_compat import import_beside_torchvision  # noqa: PLC0415
 
     if pretrained is None:
@@ -192,7 +192,7 @@ def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> Source:
         what = f"{pretrained!r} is no file"
         hint = f"which of timm's weights is said in the name: {name.partition('.')[0]}.<tag>"
         raise InputError(Problem(WHERE_WEIGHTS, what, hint=hint))
-    timm = import_beside_torchvision("timm", EXTRA)
+    timm = import_beside_torchvision("timm", install("vit"))
     spec, settings = vit_formats.spec_from_timm(name, WHERE), timm.get_pretrained_cfg(name)
     described = {} if settings is None else settings.to_dict()
     return timm_source(spec, described, lambda: read_tensors(file, WHERE_WEIGHTS), str(file), WHERE_WEIGHTS)
@@ -236,7 +236,7 @@ def _unknown(base: str) -> Problem:
     problem = unknown_name(WHERE, "base model", base, known)
     hint = problem.hint or "or a folder, a name of timm, or a repository of Hugging Face's hub"
     if find_spec("open_clip") is None:
-        hint += f"; open_clip's other models need {open_clip_base.EXTRA}"
+        hint += f"; open_clip's other models need {install('clip')}"
     return Problem(problem.where, problem.what, problem.allowed, hint)
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.extras import install
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 from catransformers.workloads.zoo import ZOO
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 #: Texts (n) → token ids (n, context).
 Tokenizer: TypeAlias = "Callable[[Sequence[str]], Tensor]"
 
-EXTRA: Final = 'pip install "catransformers[clip]"'
 #: Entries of OpenAI's first checkpoints that are facts about the model, not weights.
 _NOT_WEIGHTS: Final = ("input_resolution", "context_length", "vocab_size")
 #: What TinyCLIP puts before the names of a part, each wrapped for several devices or not.
@@ -47,7 +47,7 @@ def import_open_clip() -> Any:
     """
     from catransformers.models.loading.torchvision_compat import import_beside_torchvision  # noqa: PLC0415 - imports torch
 
-    return import_beside_torchvision("open_clip", EXTRA)
+    return import_beside_torchvision("open_clip", install("clip"))
 
 
 def _configurations() -> dict[str, Path]:
@@ -85,7 +85,9 @@ def open_clip_spec(name: str) -> ClipSpec:
     if exact is None:
         problem = unknown_name("model.base", "base model", name, known.values())
         if not files:
-            problem = Problem(problem.where, problem.what, problem.allowed, f"open_clip's other models need {EXTRA}")
+            problem = Problem(
+                problem.where, problem.what, problem.allowed, f"open_clip's other models need {install('clip')}"
+            )
         raise InputError(problem)
     if exact not in files:
         return ZOO[exact]

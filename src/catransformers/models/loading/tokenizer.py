@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from catransformers.errors import InputError, Problem
+from catransformers.extras import install
 from catransformers.files import write_whole
-from catransformers.models.loading.checkpoints import EXTRA
 from catransformers.models.loading.torchvision_compat import import_beside_torchvision
 
 FILE_NAME: Final = "tokenizer.json"
@@ -44,7 +44,7 @@ def _tokenizers() -> Any:
     try:
         return importlib.import_module("tokenizers")
     except ImportError as error:
-        raise InputError(Problem("tokenizers", f"cannot be imported: {error}", hint=EXTRA)) from error
+        raise InputError(Problem("tokenizers", f"cannot be imported: {error}", hint=install("hf"))) from error
 
 
 class TextTokenizer:
@@ -167,7 +167,7 @@ def _from_file(path: Path) -> Any:
 def _from_folder(folder: Path) -> Any:
     if (folder / FILE_NAME).is_file():
         return _from_file(folder / FILE_NAME)
-    transformers = import_beside_torchvision("transformers", EXTRA)
+    transformers = import_beside_torchvision("transformers", install("hf"))
     hint = f"put a {FILE_NAME} there: AutoTokenizer.from_pretrained(…).save_pretrained(…) writes it for most models"
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(

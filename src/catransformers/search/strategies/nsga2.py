@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catransformers.errors import InputError, Problem
+from catransformers.extras import install
 from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
@@ -32,7 +33,6 @@ from catransformers.search.strategies.designs_tried import (
 if TYPE_CHECKING:
     from catransformers.search.costs.space import Costs
 
-EXTRA = 'pip install "catransformers[nsga2]"'
 POPULATION = 20
 OFFSPRING = 64  # made at a time; the first new one is tried
 ROUNDS = 4  # of offspring, before a Sobol point steps in
@@ -53,7 +53,7 @@ class Nsga2(DesignStrategy):
             import pymoo  # noqa: F401, PLC0415
         except ImportError as error:
             what = f"'nsga2' needs pymoo, which cannot be imported ({error})"
-            raise InputError(Problem("search.strategy", what, hint=EXTRA)) from error
+            raise InputError(Problem("search.strategy", what, hint=install("nsga2"))) from error
 
     def ask(
         self,

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from catransformers.errors import InputError, Problem
+from catransformers.extras import install
 from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 
     from catransformers.search.costs.space import Costs
 
-EXTRA = 'pip install "catransformers[ax]"'
 INITIAL = 5  # trials of Ax's own initial design: its default
 FEWEST = 2  # finished trials before its models take over: its default
 OFFERED = 64  # points of its initial design to choose from
@@ -217,7 +217,7 @@ def _ax() -> tuple[Any, Any]:
             from ax.api.configs import RangeParameterConfig  # noqa: PLC0415
     except ImportError as error:
         what = f"'qnehvi' needs Ax, which cannot be imported ({error})"
-        raise InputError(Problem("search.strategy", what, hint=EXTRA)) from error
+        raise InputError(Problem("search.strategy", what, hint=install("ax"))) from error
     return Client, RangeParameterConfig
 
 
