@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from catransformers.cli import main
+from catransformers.config.section import Within
 from catransformers.config.study import StudyConfig, parse, read
 
 ROOT = Path(__file__).parent.parent
@@ -73,10 +74,9 @@ def test_examples_are_right(path):
 
 def test_every_key_of_a_study_file_is_documented():
     page = (ROOT / "docs" / "study-file.md").read_text()
-    for section, field in StudyConfig.model_fields.items():
+    for section, rule in StudyConfig.rules().items():
         assert f"`{section}`" in page or f"`[{section}]`" in page
-        keys = getattr(field.annotation, "model_fields", {})
-        for key in keys:
+        for key in rule.kind.rules() if isinstance(rule, Within) else ():
             assert f"`{key}`" in page, f"{section}.{key}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,9 +61,8 @@ def test_its_models_have_accelerators_that_keep_its_limits(name: str) -> None:
     """The space of models whose architecture is known without their weights, on a few of the study's accelerators."""
     config, _ = read(FOLDER / f"{name}.toml")
     few = {"cores": (4.0,), "pe_x": (64.0,), "pe_y": (16.0, 64.0), "local_kib": (256.0,), "global_mib": (4.0,)}
-    config = config.model_copy(
-        update={"hardware": config.hardware.model_copy(update={"dimensions": {**few, "local_bandwidth": (128.0,)}})}
-    )
+    hardware = replace(config.hardware, dimensions={**few, "local_bandwidth": (128.0,)})
+    config = replace(config, hardware=hardware)
     costs = assemble(config)
     assert costs.base_best.feasible
     assert costs.base_best.latency_s < config.objectives.max_latency_ms / 1e3

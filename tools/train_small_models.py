@@ -28,7 +28,7 @@ from catransformers.accuracy.tasks import open_task
 from catransformers.accuracy.training.distributed import World
 from catransformers.accuracy.training.final import train
 from catransformers.accuracy.training.proxy import ProxySettings
-from catransformers.config.study import AccuracySection
+from catransformers.config.sections import AccuracySection
 from catransformers.models.families.nets import make_net
 from catransformers.models.loading.base import Base
 from catransformers.models.loading.preprocess import Preprocess

@@ -9,7 +9,8 @@ import pytest
 
 from catransformers.accuracy.tasks import TASKS, data_problems, open_task, task_kind, unknown_pool
 from catransformers.accuracy.tasks.scenes import ScenesTask
-from catransformers.config.study import AccuracySection, StudyConfig
+from catransformers.config.sections import AccuracySection
+from catransformers.config.study import StudyConfig
 from catransformers.errors import InputError
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.workloads.families import FAMILIES

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from catransformers.accuracy.tasks import Task
 from catransformers.accuracy.training.proxy import ProxySettings, fine_tune
-from catransformers.config.study import AccuracySection
+from catransformers.config.sections import AccuracySection
 from catransformers.models.families.net import Batch, Net
 from catransformers.models.families.nets import make_net
 from catransformers.models.loading.base import Base

@@ -41,12 +41,51 @@ def test_a_good_study_reads_and_writes_back_equal():
     assert again == config
 
 
-@given(st.text(max_size=40), st.floats(allow_nan=False, allow_infinity=False), st.integers(-(2**40), 2**40))
-def test_any_scenario_value_survives_the_resolved_copy(text, real, integer):
-    config = StudyConfig(name="s", scenario={"a": text, "b": real, "c": integer, "d": True})
+@given(
+    name=st.text(min_size=1, max_size=40).filter(str.strip),
+    lifetime_years=st.floats(0.1, 100),
+    chiplets=st.integers(1, 64),
+    use_intensity_g_per_kwh_by_year=st.lists(st.floats(0, 1000), min_size=1, max_size=5),
+    allow_mixed_basis=st.booleans(),
+)
+def test_any_scenario_survives_the_resolved_copy(**scenario):
+    config = StudyConfig(name="s", scenario=scenario)
     again, problems = parse(config.to_toml(), "resolved")
     assert not problems
     assert again == config
+
+
+def test_the_scenario_is_checked_with_the_rest():
+    """File and key are named, and the nearest name; what must agree is checked, too."""
+    _, problems = parse(
+        """
+        name = "x"
+        [scenario]
+        lifetme_years = 3
+        use_region = "Franc"
+        duty = 2
+        inferences = 5
+        inferences_per_second = 1
+        use_intensity_g_per_kwh_by_year = [100, "x"]
+        [search]
+        trials = 0
+        """,
+        "s.toml",
+    )
+    told = "\n".join(map(str, problems))
+    for expected in (
+        "s.toml: scenario: unknown key 'lifetme_years'",
+        "did you mean 'lifetime_years'?",
+        "s.toml: scenario.use_region: unknown region 'Franc'",
+        "s.toml: scenario.duty: 2 is out of range; allowed: a number ≥ 1e-06 and ≤ 1",
+        "s.toml: scenario.use_intensity_g_per_kwh_by_year, year 2: 'x' is not a number",
+        "s.toml: scenario.inferences: contradicts inferences_per_second",
+        "s.toml: search.trials: 0 is out of range",
+    ):
+        assert expected in told, told
+    assert [str(problem) for problem in parse('name = "x"\nscenario = 3', "s.toml")[1]] == [
+        "s.toml: scenario: 3 should be a table"
+    ]
 
 
 def test_every_mistake_is_told_at_once():
@@ -192,7 +231,7 @@ def test_how_parts_are_judged_and_data_are_read_can_be_said(tmp_path):
     config, problems = read(study)
     assert not problems
     assert (config.model.family, config.model.classes, config.model.usage) == ("bert", 3, {"tokens": 64})
-    assert config.model.importance.model_dump() == {
+    assert config.model.importance.to_dict() == {
         "heads": "leave-one-out",
         "ffn": "magnitude",
         "embed": "activation",

@@ -1,6 +1,7 @@
 """A small study, and a worker for it that trains nothing."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -55,8 +56,8 @@ def study():
         assert not problems
         for key, value in changes.items():
             section, _, name = key.partition("__")
-            part = getattr(config, section).model_copy(update={name: value})
-            config = config.model_copy(update={section: part})
+            part = replace(getattr(config, section), **{name: value})
+            config = replace(config, **{section: part})
         return config
 
     return made

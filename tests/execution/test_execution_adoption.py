@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config.study import ImportanceSection, parse, read
+from catransformers.config.sections import ImportanceSection
+from catransformers.config.study import parse, read
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution import events
 from catransformers.execution.events import StudyChecked

@@ -5,6 +5,7 @@ The trials run in this process: what a worker process adds is tested elsewhere, 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,13 +65,14 @@ def study(family: str, **accuracy: object) -> StudyConfig:
     config, problems = read(EXAMPLES / f"small-{family}.toml")
     assert problems == []
     short = {"steps": 20, "batch_size": 32, "learning_rate": 1e-3, "pool_samples": 100, **accuracy}
-    return config.model_copy(
-        update={
-            "hardware": config.hardware.model_copy(update={"dimensions": FEW}),
-            "accuracy": config.accuracy.model_copy(update=short),
-            "search": config.search.model_copy(update={"trials": TRIALS}),
-            "execution": config.execution.model_copy(update={"measure": "off"}),
-        }
+    return replace(
+        config,
+        **{
+            "hardware": replace(config.hardware, dimensions=FEW),
+            "accuracy": replace(config.accuracy, **short),
+            "search": replace(config.search, trials=TRIALS),
+            "execution": replace(config.execution, measure="off"),
+        },
     )
 
 
@@ -148,9 +150,9 @@ def test_a_finished_model_is_a_base_for_another_study(done: StudyResults, tmp_pa
     number = done.front[-1].trial.number
     folder, _ = export_trial(done, number, "catransformers", tmp_path / "model")
     base = load_base(str(folder))
-    own = done.config.model_copy(update={"model": done.config.model.model_copy(update={"base": str(folder)})})
+    own = replace(done.config, model=replace(done.config.model, base=str(folder)))
     results = run_study(
-        own.model_copy(update={"search": own.search.model_copy(update={"trials": 1})}),
+        replace(own, search=replace(own.search, trials=1)),
         tmp_path / "two",
         executor=Here(),
     )

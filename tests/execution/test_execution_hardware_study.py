@@ -1,14 +1,16 @@
 """Mode `hardware`: the exact front of a fixed model, against brute force, against `sweep` and the study's own costs."""
 
 import json
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
 from catransformers.carbon.footprint import footprint_range
+from catransformers.carbon.scenario import read_scenario
 from catransformers.config.study import parse, read
-from catransformers.designs.estimate import estimate, read_scenario
+from catransformers.designs.estimate import estimate
 from catransformers.designs.sweep import sweep
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution.loop import run_study
@@ -146,7 +148,7 @@ def test_it_is_no_folder_for_a_study_that_trains_and_the_other_way_round(study, 
     with pytest.raises(InputError, match=r"objectives.mode: was 'hardware' when the study began"):
         run_study(study(search__trials=1), tmp_path / "fixed", executor=fake)
     trained = run_study(study(search__trials=1), tmp_path / "trained", executor=fake)
-    changed = trained.config.model_copy(update={"objectives": fixed.objectives})
+    changed = replace(trained.config, objectives=fixed.objectives)
     with pytest.raises(InputError) as told:
         run_hardware_study(changed, tmp_path / "trained")
     assert {p.where.rpartition(": ")[2] for p in told.value.problems} <= {

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -504,7 +505,7 @@ def test_estimate_and_off_look_at_no_meter(sensing, gpu):
     ],
 )
 def test_a_meter_asked_for_by_name_that_is_not_there_is_a_problem(bare, study, measure, device, reason, mend):
-    section = study(execution__measure=measure).execution.model_copy(update={"device": device})
+    section = replace(study(execution__measure=measure).execution, device=device)
     (problem,) = problems_of(section)
     assert problem.where == "execution.measure"
     assert reason in problem.what
@@ -740,12 +741,12 @@ def test_a_search_brings_an_old_study_up_unless_it_is_another_study(old, fake):
     config, problems = read(old / "study.toml")
     assert not problems
     before = (old / "study.db").read_bytes()
-    other = config.model_copy(update={"search": config.search.model_copy(update={"seed": 9})})
+    other = replace(config, search=replace(config.search, seed=9))
     with pytest.raises(InputError, match=r"search\.seed"):
         run_study(other, old, executor=fake)
     assert (old / "study.db").read_bytes() == before
     known = load_study(old)
-    more = config.model_copy(update={"search": config.search.model_copy(update={"trials": 4})})
+    more = replace(config, search=replace(config.search, trials=4))
     results = run_study(more, old, executor=fake)
     assert results.trials[:3] == known.trials
     assert {(record.job, record.subject) for record in results.energy} >= {("trial", 3), ("search", None)}

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catransformers.config.study import AccuracySection, ModelSection, StudyConfig
+from catransformers.config.sections import AccuracySection, ModelSection
+from catransformers.config.study import StudyConfig
 from catransformers.errors import InputError
 from catransformers.execution.studies.opening import data_sha256, keep_origin, origin_of
 from catransformers.models.loading.storage import embedded_model, save_model

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from catransformers.accuracy.tasks.scenes import ScenesTask
 from catransformers.accuracy.training.proxy import scaled_steps
-from catransformers.config.study import ImportanceSection
+from catransformers.config.sections import ImportanceSection
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution.local import LocalExecutor
 from catransformers.execution.loop import run_study
@@ -72,8 +72,8 @@ def test_a_trial_done_again_is_the_same_to_the_bit(real, tmp_path):
 
 
 def test_a_diverging_fine_tune_is_a_failure_that_says_so(real):
-    section = real.config.accuracy.model_copy(update={"learning_rate": 1e30})
-    config = real.config.model_copy(update={"accuracy": section})
+    section = replace(real.config.accuracy, learning_rate=1e30)
+    config = replace(real.config, accuracy=section)
     folder = real.directory.trial(9)
     path = request_of(config, "trial", 9, real.trials[1].dimensions).write(folder)
     assert main([str(path)]) == 0
@@ -125,8 +125,8 @@ def test_a_study_can_say_how_parts_are_judged_and_how_trials_train(study, tmp_pa
     config = study(search__trials=1, accuracy__steps=2, accuracy__batch_size=16)
     accuracy = {"flop_scaled": True, "micro_batch": 6, "precision": "bf16"}
     scores = {"heads": "magnitude", "ffn": "activation", "embed": "random", "layers": "metric", "ffn_block": 32}
-    model = config.model.model_copy(update={"importance": ImportanceSection.model_validate(scores)})
-    config = config.model_copy(update={"accuracy": config.accuracy.model_copy(update=accuracy), "model": model})
+    model = replace(config.model, importance=ImportanceSection.read(scores))
+    config = replace(config, accuracy=replace(config.accuracy, **accuracy), model=model)
     results = run_study(config, tmp_path / "study")
     (trial,) = results.trials
     assert (trial.error, trial.status) == ("", "complete")

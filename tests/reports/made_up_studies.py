@@ -149,7 +149,7 @@ def study_config(**sections: dict[str, Any]) -> StudyConfig:
     }
     for name, section in sections.items():
         data[name] = {**data.get(name, {}), **section}
-    return StudyConfig.model_validate(data)
+    return StudyConfig.read(data)
 
 
 def made_up_summary(trials: int = 40, *, tested: bool = True, failing: tuple[int, ...] = (11,)) -> StudySummary:

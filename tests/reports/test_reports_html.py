@@ -129,7 +129,7 @@ def test_text_is_escaped_everywhere(summary: StudySummary) -> None:
     estimate = summary.base.estimate
     wicked = replace(
         summary,
-        config=study_config().model_copy(update={"name": EVIL}),
+        config=replace(study_config(), name=EVIL),
         metric=EVIL,
         trials=tuple(trials),
         base=replace(summary.base, estimate=replace(estimate, scenario=replace(estimate.scenario, name=EVIL))),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from catransformers.designs.estimate import read_scenario
+from catransformers.carbon.scenario import read_scenario
 from catransformers.errors import InputError
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble
@@ -19,7 +19,7 @@ def test_everything_follows_the_scenario(study_of, objectives):
     results = load_study(study_of(objectives=objectives).root)
     other = {"base": "always-on", "use_region": "FRA", "lifetime_years": 2.0}
     moved = under_scenario(results.costs, results.config, read_scenario(other))
-    fresh = assemble(results.config.model_copy(update={"scenario": other}))
+    fresh = assemble(replace(results.config, scenario=other))
     for name in results.costs.objectives.minimise:
         before, after, expected = (one.designs(0).quantity(name) for one in (results.costs, moved, fresh))
         assert not np.allclose(before, after)

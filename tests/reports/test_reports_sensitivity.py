@@ -51,7 +51,7 @@ def test_costs_under_a_scenario_are_those_of_a_study_that_has_it(study, keys):
     changes = dict(keys)
     scenario = scenario_from_mapping(changes.pop("base"), changes, "test")
     short = under_scenario(results.costs, results.config, scenario)
-    long = assemble(results.config.model_copy(update={"scenario": keys}))
+    long = assemble(replace(results.config, scenario=keys))
     assert short.limits == long.limits
     assert np.array_equal(short.cost, long.cost)
     assert np.array_equal(short.accelerator, long.accelerator)

@@ -28,10 +28,10 @@ def widened(study, **limits):
     assert not problems
     dimensions = {**config.hardware.dimensions, "pe_x": (4.0, 8.0, 16.0, 32.0, 64.0), "pe_y": (4.0, 8.0, 16.0)}
     sections = {
-        "hardware": config.hardware.model_copy(update={"dimensions": dimensions}),
-        "objectives": config.objectives.model_copy(update=limits),
+        "hardware": replace(config.hardware, dimensions=dimensions),
+        "objectives": replace(config.objectives, **limits),
     }
-    study.config.write_text(config.model_copy(update=sections).to_toml())
+    study.config.write_text(replace(config, **sections).to_toml())
     return load_study(study.root)
 
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from small_study import BASE, SPACE, TABLE, TECHNOLOGY, trial
 
-from catransformers.carbon.scenario import named_scenario
-from catransformers.designs.estimate import read_scenario
+from catransformers.carbon.scenario import named_scenario, read_scenario
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.hardware.front import knee
 from catransformers.search.analysis import MODES, asked, fronts_under, iso_accuracy, pruning, shares

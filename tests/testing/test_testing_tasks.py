@@ -19,7 +19,7 @@ from torch import Tensor
 from catransformers.accuracy.metrics.score import Score, score_of
 from catransformers.accuracy.tasks import Task, open_task, unknown_pool
 from catransformers.accuracy.training.losses import class_loss
-from catransformers.config.study import AccuracySection
+from catransformers.config.sections import AccuracySection
 from catransformers.models.families.net import Batch, Net, Outputs
 from catransformers.models.families.nets import make_net
 from catransformers.models.loading.base import Base
@@ -125,7 +125,7 @@ class Folder(TaskConformance):
         data = self.data()
         section = AccuracySection(task=self.name, data=None if data is None else str(data), pool_samples=40, tokens=64)
         if self.spec.family in ("vit", "clip"):
-            section = section.model_copy(update={"tokens": None})
+            section = replace(section, tokens=None)
         return open_task(section, base_of(self.spec, tokenizer=self.words))
 
     def net(self) -> Net:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import cast
 
 from catransformers.carbon.embodied import FabNode, fab_node, typical_defects
@@ -240,6 +241,39 @@ def named_scenario(name: str) -> Scenario:
         InputError: for an unknown name.
     """
     return scenario_from_mapping(name, {}, "scenario")
+
+
+def read_scenario(given: str | Mapping[str, object], where: str = "scenario") -> Scenario:
+    """A named scenario, one in a TOML file (its name ends in `.toml`), or keys that change a named one.
+
+    Args:
+        given: the name, the file's, or the keys; `base` names the scenario that they change.
+        where: what to call the keys in an error message.
+
+    Raises:
+        InputError: for an unknown name, an unreadable file, and every mistake in it.
+    """
+    if not isinstance(given, str):
+        return _changed(given, where)
+    path = Path(given)
+    if path.suffix != ".toml":
+        return named_scenario(given)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        problem = Problem(given, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
+        raise InputError(problem) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(Problem(given, f"not TOML: {error}")) from error
+    table = table.get("scenario", table)
+    if not isinstance(table, dict):
+        raise InputError(Problem(f"{given}: scenario", f"{table!r} is not a table", "[scenario] and its keys"))
+    return _changed(table, given)
+
+
+def _changed(keys: Mapping[str, object], where: str) -> Scenario:
+    changes = dict(keys)
+    return scenario_from_mapping(str(changes.pop("base", "default")), changes, where)
 
 
 def scenario_from_mapping(base_name: str, overrides: Mapping[str, object], where: str) -> Scenario:

@@ -84,7 +84,8 @@ def _text(value: object, where: str) -> object:
     return value
 
 
-def _region(value: object, where: str) -> object:
+def region(value: object, where: str) -> object:
+    """Reads what may name a region: a text, or a number of g/kWh."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         allowed = "a name, a code, or a number of g/kWh"
         raise InputError(Problem(where, f"{value!r} is not a region", allowed=allowed))
@@ -135,7 +136,7 @@ _FINEST, _COARSEST = min(table_nodes()), max(table_nodes())
 KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "name": Key("what to call the scenario", _text),
-        "use_region": Key("where the device runs: name, code, or g/kWh", _region),
+        "use_region": Key("where the device runs: name, code, or g/kWh", region),
         "use_intensity_g_per_kwh": Key(
             "the grid of use as a number, instead of use_region", number_reader(0, MAX_G_PER_KWH)
         ),
@@ -148,7 +149,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
         "use_basis": Key(
             "what the intensity of use counts: words of lifecycle or direct, average or marginal, …", _basis
         ),
-        "fab_region": Key("where the die is made: name, code, or g/kWh", _region),
+        "fab_region": Key("where the die is made: name, code, or g/kWh", region),
         "fab_intensity_g_per_kwh": Key(
             "the grid of the fab as a number, instead of fab_region", number_reader(0, MAX_G_PER_KWH)
         ),

@@ -16,7 +16,7 @@ from catransformers.cli.analyse_inputs import (
 )
 from catransformers.cli.groups import VerbGroup
 from catransformers.cli.output import json_option, print_json
-from catransformers.config.study import PRESET_LATENCY_MS
+from catransformers.config.sections import PRESET_LATENCY_MS
 from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole

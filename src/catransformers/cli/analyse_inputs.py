@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import click
 
+from catransformers.carbon.scenario import read_scenario
 from catransformers.cli.inputs import levers_are_options
-from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problem, Problems, present, unknown_name
 from catransformers.execution.results import StudyResults
 from catransformers.reports.analysis.data import key_of
@@ -114,7 +114,7 @@ def read_question(
     """
     values = problems.of(_values, given, several)
     names = None if minimise is None else problems.of(_quantities, minimise)
-    situation = None if scenario is None else problems.of(design.read_scenario, scenario)
+    situation = None if scenario is None else problems.of(read_scenario, scenario)
     results = problems.of(read_results, study)
     if results is not None and situation is not None:
         results = problems.of(results_under, results, situation)

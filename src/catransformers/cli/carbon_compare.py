@@ -5,11 +5,10 @@ from __future__ import annotations
 import click
 
 from catransformers.carbon import comparison
-from catransformers.carbon.scenario import Scenario
+from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.cli.carbon_inputs import DESIGN_HELP, read_design, whole_number
 from catransformers.cli.inputs import scenario_option, technology_option
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs import estimate as design
 from catransformers.designs.estimate import check_node
 from catransformers.errors import Problems, present
 from catransformers.hardware.technology import Technology
@@ -40,7 +39,7 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
         embedded:text.layers=3,vision.layers=4@cores=1,pe_x=16,pe_y=8,local_kib=4,local_bandwidth=32,global_mib=0.5
     """
     problems = Problems()
-    situation = problems.of(design.read_scenario, scenario)
+    situation = problems.of(read_scenario, scenario)
     tech = problems.of(read_technology, technology)
     if any(not text.endswith(".json") for text in (first, second)):
         tech = problems.of(_of_one_node, tech, situation)

@@ -9,9 +9,8 @@ import click
 from catransformers.carbon.grid import Use
 from catransformers.carbon.grid import regions as known
 from catransformers.carbon.impacts import grid_object
-from catransformers.carbon.scenario import SCENARIO_NAMES
+from catransformers.carbon.scenario import SCENARIO_NAMES, read_scenario
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problems, nearest, unknown_name
 from catransformers.reports.terminal.places import show_grids, show_scenarios
 from catransformers.reports.terminal.screen import console
@@ -55,7 +54,7 @@ def scenarios(names: tuple[str, ...], as_json: bool) -> None:
       catransformers carbon scenarios paper paper-code
     """
     problems = Problems()
-    read = [problems.of(design.read_scenario, name) for name in names or SCENARIO_NAMES]
+    read = [problems.of(read_scenario, name) for name in names or SCENARIO_NAMES]
     problems.finish()
     found = [scenario for scenario in read if scenario is not None]
     if as_json:

@@ -7,8 +7,8 @@ from typing import Literal
 
 import click
 
+from catransformers.carbon.scenario import read_scenario
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs import estimate as design
 from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole
@@ -39,7 +39,7 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
       catransformers carbon sensitivity runs/demo
     """
     problems = Problems()
-    start = None if scenario is None else problems.of(design.read_scenario, scenario)
+    start = None if scenario is None else problems.of(read_scenario, scenario)
     place = figure or study / "sensitivity.svg"
     kind = problems.of(_kind, place)
     results = problems.of(read_results, study)

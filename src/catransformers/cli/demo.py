@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,5 +30,5 @@ def demo(out: Path, trials: int | None, workers: int | None, seed: int | None) -
     text = files("catransformers.data").joinpath("studies/demo.toml").read_text(encoding="utf-8")
     config, problems = parse(text, "demo.toml")
     if seed is not None:
-        config = config.model_copy(update={"search": config.search.model_copy(update={"seed": seed})})
+        config = replace(config, search=replace(config.search, seed=seed))
     run("demo.toml", *override(config, problems, trials, workers), out)

@@ -34,7 +34,6 @@ _LIBRARIES = {
     "numpy": "",
     "scipy": "search",
     "scikit-learn": "search",
-    "pydantic": "",
     "safetensors": "search",
     "botorch": "search",
     "gpytorch": "search",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from catransformers.carbon.scenario import read_scenario
 from catransformers.cli.inputs import (
     hardware_option,
     model_options,
@@ -85,7 +86,7 @@ def estimate(
     spec = problems.of(read_model, model, settings)
     machine = problems.of(Accelerator.parse, hardware)
     tech = problems.of(read_technology, technology)
-    situation = problems.of(design.read_scenario, scenario)
+    situation = problems.of(read_scenario, scenario)
     problems.of(Workload("", (), 0, 0).with_bits, weight_bits, activation_bits)
     problems.of(_check_picture, picture)
     problems.finish()

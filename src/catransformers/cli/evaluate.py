@@ -10,7 +10,7 @@ import click
 from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named
-from catransformers.config.study import AccuracySection, ModelSection
+from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems, present
 from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial, on_benchmark, on_task
 from catransformers.execution.training.plan import check_task, checked, folder_problems

@@ -22,8 +22,8 @@ def search_hardware(where: str, config: StudyConfig, out: Path | None) -> None:
         InfeasibleError: if no accelerator keeps all limits; nothing is written.
     """
     screen = console(stderr=True)
-    unused = [f"[{name}]" for name in TRAINING if name in config.model_fields_set]
-    unused += [f"[model.{name}]" for name in ("space", "importance") if name in config.model.model_fields_set]
+    unused = [f"[{name}]" for name in TRAINING if name in config.given]
+    unused += [f"[model.{name}]" for name in ("space", "importance") if f"model.{name}" in config.given]
     if unused:
         text = f"Mode hardware trains nothing: {', '.join(unused)} {'have' if len(unused) > 1 else 'has'} no say."
         screen.print(text, markup=False, soft_wrap=True)

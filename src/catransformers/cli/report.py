@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from catransformers.carbon.scenario import read_scenario
 from catransformers.cli.hardware_study import report_hardware
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs import estimate as design
 from catransformers.errors import Problems, present
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.rescenario import write_report_under
@@ -39,7 +39,7 @@ def report(study: Path, out: Path | None, scenario: str | None, no_checkpoints: 
       catransformers report runs/demo --scenario paper
     """
     problems = Problems()
-    situation = None if scenario is None else problems.of(design.read_scenario, scenario)
+    situation = None if scenario is None else problems.of(read_scenario, scenario)
     if not problems and report_hardware(study, situation, out, as_json=as_json):
         return
     results = problems.of(read_results, study)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -43,14 +44,14 @@ def override(
     config: StudyConfig, problems: list[Problem], trials: int | None, workers: int | None
 ) -> tuple[StudyConfig, list[Problem]]:
     """The config with the command line's values in the place of the file's."""
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if trials is not None:
-        changes["search"] = config.search.model_copy(update={"trials": trials})
+        changes["search"] = replace(config.search, trials=trials)
         problems = [problem for problem in problems if not problem.where.endswith(": search.trials")]
     if workers is not None:
-        changes["execution"] = config.execution.model_copy(update={"workers": workers})
+        changes["execution"] = replace(config.execution, workers=workers)
         problems = [problem for problem in problems if not problem.where.endswith(": execution.workers")]
-    return config.model_copy(update=changes), problems
+    return replace(config, **changes), problems
 
 
 def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | None) -> None:
@@ -60,7 +61,7 @@ def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | No
         InputError: with every mistake of the study; nothing is written then.
     """
     if problems:
-        raise InputError([*problems, *check(config, where)])
+        raise InputError(list(dict.fromkeys([*problems, *check(config, where)])))
     if config.trains_nothing:
         search_hardware(where, config, out)
         return

@@ -11,7 +11,7 @@ import click
 from catransformers.cli.inputs import check_device
 from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named
-from catransformers.config.study import AccuracySection, ModelSection
+from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems, present
 from catransformers.execution.results import StudyResults
 from catransformers.execution.training.plan import RESULT, TrainingPlan, check_plan, checked, trial_model

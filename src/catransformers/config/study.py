@@ -1,253 +1,72 @@
-"""A study as a file: TOML read into one frozen, validated `StudyConfig`, every mistake told at once.
-
-This module knows structure, types and ranges. Whether a *name* means something (a model, a region, a space) is
-known higher up; `catransformers.execution.studies.assemble.check` adds those problems to the ones found here.
-"""
+"""A study as a file: TOML read into one frozen, validated `StudyConfig`, every mistake told at once."""
 
 from __future__ import annotations
 
-import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, TypeVar
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-from catransformers.errors import InputError, Problem, nearest
-from catransformers.units import as_float
-
-Mode = Literal["carbon", "latency", "energy", "all", "hardware"]
-Quantity = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
-#: What each mode minimises; `hardware` is the exact front of a fixed model, for which nothing is trained.
-MODES: Mapping[str, tuple[Quantity, ...]] = MappingProxyType(
-    {
-        "carbon": ("carbon",),
-        "latency": ("latency",),
-        "energy": ("energy",),
-        "all": ("carbon", "latency"),
-        "hardware": ("carbon", "latency"),
-    }
+from catransformers.carbon.scenario import read_scenario
+from catransformers.config.section import Section, Within, key
+from catransformers.config.sections import (
+    AccuracySection,
+    ExecutionSection,
+    HardwareSection,
+    ImportanceSection,
+    ModelSection,
+    ObjectivesSection,
+    SearchSection,
 )
-ImportanceMethod = Literal["taylor", "leave-one-out", "metric", "magnitude", "activation", "random"]
+from catransformers.errors import InputError, Problem, Problems
+from catransformers.reading import Unknown, unknown_key
+
+T = TypeVar("T", bound=Section)
+
 #: The sections that have no say where nothing is trained.
 TRAINING = ("accuracy", "search", "execution")
-START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
-MAX_START_HOURS = 24 * 30
-PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-    @field_validator("*")
-    @classmethod
-    def _printable(cls, value: Any) -> Any:
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError("holds a zero character")
-        return value
-
-
-class DimensionRange(_Section):
-    """The values of one model dimension: `min` to `max` by `step`, or an explicit list of `values`."""
-
-    min: int | None = Field(default=None, ge=1)
-    max: int | None = Field(default=None, ge=1)
-    step: int | None = Field(default=None, ge=1)
-    values: tuple[int, ...] | None = None
-
-    @field_validator("values", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+def _name(value: Any, where: str) -> str:
+    """The name of a study, which is a folder's too."""
+    if not isinstance(value, str):
+        raise InputError(Problem(where, f"{value!r} should be a valid string"))
+    if not NAME.fullmatch(value):
+        allowed = "letters, digits, '.', '_', '-', starting with a letter or digit"
+        raise InputError(Problem(where, f"{value!r} cannot be used", allowed))
+    return value
 
 
-class ImportanceSection(_Section):
-    """How each kind of part is scored, and how many neighbouring FFN neurons go together."""
+class _Scenario:
+    """A scenario's keys, as a scenario file has them; they stay as they are given."""
 
-    heads: ImportanceMethod = "taylor"
-    ffn: ImportanceMethod = "taylor"
-    embed: ImportanceMethod = "taylor"
-    layers: Literal["leave-one-out", "metric", "magnitude", "activation", "random"] = "leave-one-out"
-    ffn_block: int = Field(default=1, ge=1)
-
-
-class ModelSection(_Section):
-    """Which model to start from, how it is used, how it is pruned and which dimensions may shrink."""
-
-    family: Literal["clip", "vit", "bert", "llama"] | None = None
-    base: str = Field(default="embedded", min_length=1)
-    pretrained: str | None = None
-    allow_network: bool = False
-    classes: int | None = Field(default=None, ge=2)
-    usage: dict[str, int] = Field(default_factory=dict)
-    importance: ImportanceSection = ImportanceSection()
-    space: dict[str, DimensionRange] = Field(default_factory=dict)
+    def read(self, given: Any, place: str, problems: Problems, _: Unknown) -> dict[str, Any]:
+        """The keys, also those that are wrong: what is made of them elsewhere is not made of others."""
+        if not isinstance(given, Mapping):
+            raise InputError(Problem(place, f"{given!r} should be a table"))
+        problems.of(read_scenario, given, place)
+        return dict(given)
 
 
-class HardwareSection(_Section):
-    """The accelerators to choose from."""
-
-    space: str = "edge"
-    technology: str = "default-22nm"
-    max_tops: float | None = Field(default=None, gt=0)
-    dimensions: dict[str, tuple[float, ...]] = Field(default_factory=dict)
-
-    @field_validator("dimensions", mode="before")
-    @classmethod
-    def _tuples(cls, value: Any) -> Any:
-        if not isinstance(value, dict):
-            return value
-        return {
-            key: tuple(as_float(item) if type(item) is int else item for item in values)
-            if isinstance(values, list)
-            else values
-            for key, values in value.items()
-        }
-
-
-class ObjectivesSection(_Section):
-    """What to minimise beside maximising accuracy, and the limits no design may break.
-
-    A `mode` says it by name, `minimise` by one quantity or several; the default is the mode `carbon`.
-    """
-
-    mode: Mode | None = None
-    minimise: tuple[Quantity, ...] | None = None
-    carbon_quantile: Literal["p50", "p95"] = "p50"
-    max_latency_ms: float | None = Field(default=None, gt=0)
-    max_energy_mj: float | None = Field(default=None, gt=0)
-    max_area_mm2: float | None = Field(default=None, gt=0)
-    max_carbon_kg: float | None = Field(default=None, gt=0)
-    max_parameters: int | None = Field(default=None, gt=0)
-    max_tcdp_kg_s: float | None = Field(default=None, gt=0)
-    max_water_l: float | None = Field(default=None, gt=0)
-    max_power_w: float | None = Field(default=None, gt=0)
-    max_tops: float | None = Field(default=None, gt=0)
-    min_accuracy: float | None = Field(default=None, gt=0, lt=1)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _presets(cls, data: Any) -> Any:
-        """The mode is `carbon` unless told otherwise; the paper's `carbon` and `energy` keep latency within 50 ms."""
-        if not isinstance(data, dict):
-            return data
-        if data.get("minimise") is None:
-            data = {"mode": "carbon", **data}
-        if data.get("mode") in ("carbon", "energy"):
-            data = {"max_latency_ms": PRESET_LATENCY_MS, **data}
-        return data
-
-    @field_validator("minimise", mode="before")
-    @classmethod
-    def _tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-    @field_validator("minimise")
-    @classmethod
-    def _different(cls, value: tuple[Quantity, ...] | None) -> tuple[Quantity, ...] | None:
-        if value is not None and (not value or len(set(value)) != len(value)):
-            raise ValueError("is not one quantity, or several different ones")
-        return value
-
-    @field_validator("minimise")
-    @classmethod
-    def _not_both(cls, value: tuple[Quantity, ...] | None, info: ValidationInfo) -> tuple[Quantity, ...] | None:
-        if value is not None and info.data.get("mode") is not None:
-            raise ValueError("stands beside a mode, which says the same: give one of the two")
-        return value
-
-    @property
-    def quantities(self) -> tuple[Quantity, ...]:
-        """What is minimised: one quantity or more."""
-        return self.minimise if self.minimise is not None else MODES[self.mode or "carbon"]
-
-
-class AccuracySection(_Section):
-    """How good a pruned model is: the task, its data, and the proxy fine-tune."""
-
-    task: str = "scenes"
-    data: str | None = None
-    class_names: str | None = None
-    templates: str | None = None
-    tokens: int | None = Field(default=None, ge=2)
-    workers: int = Field(default=0, ge=0, le=256)
-    pool_samples: int = Field(default=1000, ge=2)
-    steps: int = Field(default=100, ge=0)
-    flop_scaled: bool = False
-    learning_rate: float = Field(default=1e-3, gt=0)
-    batch_size: int = Field(default=64, ge=2)
-    micro_batch: int | None = Field(default=None, ge=1)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    warmup_fraction: float = Field(default=0.1, ge=0, le=1)
-    distillation: float | None = Field(default=None, ge=0)
-
-
-class SearchSection(_Section):
-    """How the next model is chosen, how many are tried, and the seed of everything random."""
-
-    strategy: str = "exact-hardware"
-    trials: int = Field(default=40, ge=1)
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    warm_start: tuple[str, ...] | None = None
-
-    @field_validator("warm_start", mode="before")
-    @classmethod
-    def _several(cls, value: Any) -> Any:
-        folders = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-        if folders is not None and not (
-            isinstance(folders, tuple) and all(isinstance(f, str) and f and "\0" not in f for f in folders)
-        ):
-            raise ValueError("is not the folder of a study, or a list of such folders")
-        return folders
-
-
-class ExecutionSection(_Section):
-    """Who does the work: `workers` trials at a time, one process each; how its energy is metered, and on which grid."""
-
-    executor: Literal["local"] = "local"
-    workers: int = Field(default=1, ge=1, le=256)
-    device: Literal["cpu", "cuda"] = "cpu"
-    threads_per_worker: int = Field(default=1, ge=1, le=256)
-    measure: Literal["auto", "off", "estimate", "rapl", "nvml", "codecarbon"] = "auto"
-    region: str | int | float | None = None
-    start: str = "now"
-    expected_hours: float = Field(default=1.0, gt=0, le=24 * 30)
-    pause_above_g_per_kwh: float | None = Field(default=None, gt=0)
-    max_pause_hours: float = Field(default=24.0, gt=0, le=24 * 30)
-    intensity_region: str | None = Field(default=None, min_length=1)
-    intensity_profile: str | None = Field(default=None, min_length=1)
-    intensity_source: str | None = None
-
-    @field_validator("start")
-    @classmethod
-    def _start(cls, value: str) -> str:
-        found = START_WITHIN.fullmatch(value)
-        if value != "now" and (found is None or not 0 < float(found[1]) <= MAX_START_HOURS):
-            raise ValueError(f'is not a start: "now", or "greenest within 12h" (at most {MAX_START_HOURS}h)')
-        return value
-
-    @property
-    def start_within_hours(self) -> float | None:
-        """Hours within which the greenest start is to be taken; None to start now."""
-        found = START_WITHIN.fullmatch(self.start)
-        return float(found[1]) if found is not None else None
-
-
-class StudyConfig(_Section):
+@dataclass(frozen=True)
+class StudyConfig(Section):
     """One study: see section 6 of the design, and `docs/study-file.md` for every key."""
 
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    model: ModelSection = ModelSection()
-    hardware: HardwareSection = HardwareSection()
-    scenario: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    objectives: ObjectivesSection = Field(default_factory=lambda: ObjectivesSection.model_validate({}))
-    accuracy: AccuracySection = AccuracySection()
-    search: SearchSection = SearchSection()
-    execution: ExecutionSection = ExecutionSection()
+    name: str = key(_name)
+    model: ModelSection = key(Within(ModelSection), ModelSection)
+    hardware: HardwareSection = key(Within(HardwareSection), HardwareSection)
+    scenario: Mapping[str, Any] = key(_Scenario(), dict)
+    objectives: ObjectivesSection = key(Within(ObjectivesSection), lambda: ObjectivesSection.read({}))
+    accuracy: AccuracySection = key(Within(AccuracySection), AccuracySection)
+    search: SearchSection = key(Within(SearchSection), SearchSection)
+    execution: ExecutionSection = key(Within(ExecutionSection), ExecutionSection)
+    #: The keys that the file has, and those of its tables (`model.space`).
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
     #: Keys that may change when a study is resumed; everything else defines the study.
     RESUMABLE: ClassVar[tuple[str, ...]] = (
@@ -265,6 +84,11 @@ class StudyConfig(_Section):
         "execution.intensity_source",
     )
 
+    @classmethod
+    def completed(cls, good: dict[str, Any], prefix: str, problems: Problems) -> dict[str, Any]:
+        """A draft has a name, too."""
+        return {"name": "unnamed", **good}
+
     @property
     def trains_nothing(self) -> bool:
         """Whether the model is fixed and only its accelerator is chosen: mode `hardware`."""
@@ -272,19 +96,28 @@ class StudyConfig(_Section):
 
     def without_training(self) -> StudyConfig:
         """The same with all that says how models are pruned, trained and chosen at its default."""
-        defaults = {name: StudyConfig.model_fields[name].get_default() for name in TRAINING}
-        model = self.model.model_copy(update={"space": {}, "importance": ImportanceSection()})
-        return self.model_copy(update={**defaults, "model": model})
+        model = replace(self.model, space={}, importance=ImportanceSection())
+        default = StudyConfig(name=self.name)
+        return replace(self, model=model, **{name: getattr(default, name) for name in TRAINING})
 
     def to_toml(self) -> str:
         """The resolved study as TOML: every default written out; `parse` reads it back to an equal config.
 
         Of a study that trains nothing the sections that have no say are left out.
         """
-        unused: dict[str, Any] = {"model": {"space", "importance"}, **dict.fromkeys(TRAINING, True)}
-        if not self.trains_nothing:
-            unused = {}
-        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True, exclude=unused))
+        data = self.to_dict(*(TRAINING if self.trains_nothing else ()))
+        if self.trains_nothing:
+            data["model"] = self.model.to_dict("space", "importance")
+        return tomli_w.dumps(_said(data))
+
+
+def _said(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A table and those in it without what is not given: TOML has no word for nothing."""
+    return {
+        name: _said(value) if isinstance(value, Mapping) else value
+        for name, value in table.items()
+        if value is not None
+    }
 
 
 def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
@@ -305,40 +138,25 @@ def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
 def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
     """The config with its paths made absolute: they count from the study file's folder, wherever one runs it."""
 
-    def anchor(value: str | None, *, always: bool = False) -> str | None:
-        if value is None or not (always or (folder / value).exists()):
-            return value  # a name, not a path
+    def path(value: str) -> str:
         return str((folder / Path(value).expanduser()).resolve())
 
-    model, hardware, accuracy, execution = config.model, config.hardware, config.accuracy, config.execution
-    others = config.search.warm_start
-    anchored = {
-        "model": model.model_copy(
-            update={
-                # "embedded" and the like stay names even beside a folder that is called so
-                "base": anchor(model.base) if "/" in model.base or model.base.startswith(".") else model.base,
-                "pretrained": anchor(model.pretrained),
-            }
-        ),
-        "hardware": hardware.model_copy(
-            update={
-                "technology": anchor(hardware.technology, always=True)
-                if hardware.technology.endswith(".toml")
-                else hardware.technology
-            }
-        ),
-        "accuracy": accuracy.model_copy(
-            update={name: anchor(getattr(accuracy, name), always=True) for name in ("data", "class_names", "templates")}
-        ),
-        "search": config.search.model_copy(
-            update={"warm_start": others and tuple(anchor(other, always=True) for other in others)}
-        ),
-        "execution": execution.model_copy(
-            update={"intensity_profile": anchor(execution.intensity_profile, always=True)}
-        ),
-    }
-    given = config.model_fields_set  # a section that the file leaves out has no path, and stays known as left out
-    return config.model_copy(update={name: section for name, section in anchored.items() if name in given})
+    def anchor(section: T, *names: str) -> T:
+        values = {name: getattr(section, name) for name in names}
+        return replace(section, **{name: path(value) for name, value in values.items() if value is not None})
+
+    model, tech, others = config.model, config.hardware.technology, config.search.warm_start
+    # "embedded" and the like stay names even beside a folder that is called so
+    named = ["pretrained", *(["base"] if "/" in model.base or model.base.startswith(".") else [])]
+    there = [name for name in named if (value := getattr(model, name)) and (folder / value).exists()]
+    return replace(
+        config,
+        model=anchor(model, *there),
+        hardware=anchor(config.hardware, *(["technology"] if tech.endswith(".toml") else [])),
+        accuracy=anchor(config.accuracy, "data", "class_names", "templates"),
+        search=replace(config.search, warm_start=others and tuple(map(path, others))),
+        execution=anchor(config.execution, "intensity_profile"),
+    )
 
 
 def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:
@@ -355,94 +173,15 @@ def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(Problem(where, f"not TOML: {error}")) from error
-    try:
-        return StudyConfig.model_validate(data), []
-    except ValidationError as error:
-        errors: list[dict[str, Any]] = [dict(item) for item in error.errors()]
-    for item in errors:
-        _remove(data, item["loc"])
-    data.setdefault("name", "unnamed")
-    return StudyConfig.model_validate(data), [_problem(where, item) for item in errors]
+    problems = Problems()
+    config = StudyConfig.draft(data, f"{where}: ", problems, _unknown_key)
+    within = {f"{name}.{inner}" for name, table in data.items() if isinstance(table, dict) for inner in table}
+    return replace(config, given=frozenset(data) | within), problems
 
 
-def _remove(data: Any, location: tuple[str | int, ...]) -> None:
-    """Take out what stands at `location`, or the nearest table entry around it (a list goes whole)."""
-    for depth, part in enumerate(location):
-        last = depth == len(location) - 1 or not isinstance(data.get(part), dict)
-        if last:
-            data.pop(part, None)
-            return
-        data = data[part]
-
-
-def _problem(where: str, item: dict[str, Any]) -> Problem:
-    """A pydantic error in our words: the key as the file has it, what is allowed, the nearest valid key."""
-    location = [str(part) for part in item["loc"]]
-    key = ".".join(_quoted(part) for part in location)
-    place, kind, context = f"{where}: {key}", item["type"], item.get("ctx", {})
-    given = item.get("input")
-    if kind == "extra_forbidden":
-        known = _known_keys(location[:-1])
-        return Problem(place, "unknown key", ", ".join(known), _home(location[-1]) or nearest(location[-1], known))
-    if kind == "missing":
-        return Problem(place, "missing")
-    bounds = {
-        "greater_than": "> {gt}",
-        "greater_than_equal": "≥ {ge}",
-        "less_than_equal": "≤ {le}",
-        "less_than": "< {lt}",
-    }
-    if kind in bounds:
-        return Problem(place, f"{given!r} is out of range", bounds[kind].format(**context))
-    if kind == "literal_error":
-        options = [str(o) for o in _literal_options(location)] or [str(context.get("expected"))]
-        return Problem(place, f"{given!r} is not an option", ", ".join(options), nearest(str(given), options))
-    if kind == "string_pattern_mismatch":
-        return Problem(
-            place, f"{given!r} cannot be used", "letters, digits, '.', '_', '-', starting with a letter or digit"
-        )
-    message = str(item["msg"]).removeprefix("Input ").removeprefix("Value error, ")
-    shown = repr(given) if isinstance(given, str | int | float | bool | list) else type(given).__name__
-    if isinstance(given, float) and not math.isfinite(given):
-        message = "should be a finite number"
-    return Problem(place, f"{shown} {message}")
-
-
-def _quoted(part: str) -> str:
-    return f'"{part}"' if "." in part else part
-
-
-def _model_at(location: list[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] = StudyConfig
-    for part in location:
-        field = model.model_fields.get(part)
-        if field is None:
-            return DimensionRange if location[:2] == ["model", "space"] and len(location) == 3 else None
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
-        elif location != ["model", "space"]:
-            return DimensionRange if location[:2] == ["model", "space"] and len(location) == 3 else None
-    return model
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    model = _model_at(location)
-    return list(model.model_fields) if model else []
-
-
-def _home(key: str) -> str:
-    """A hint that names the tables in which a key would be right, or an empty string."""
-    tables = [f"[{name}]" for name in StudyConfig.model_fields if key in _known_keys([name])]
-    return f"it belongs to {' or '.join(tables)}" if tables else ""
-
-
-def _literal_options(location: list[str]) -> tuple[Any, ...]:
-    model = _model_at(location[:-1])
-    if model is None:
-        return ()
-    return tuple(
-        option
-        for part in get_args(model.model_fields[location[-1]].annotation)
-        for option in (get_args(part) if get_args(part) else (part,))
-        if option is not type(None)
-    )
+def _unknown_key(prefix: str, name: str, known: Collection[str]) -> Problem:
+    """The problem of a key that there is not, with the tables in which it would be right."""
+    sections = {n: rule.kind.rules() for n, rule in StudyConfig.rules().items() if isinstance(rule, Within)}
+    homes = [f"[{section}]" for section, keys in sections.items() if name in keys]
+    problem = unknown_key(prefix, name, known)
+    return replace(problem, hint=f"it belongs to {' or '.join(homes)}") if homes else problem

@@ -5,17 +5,15 @@ Puts workloads, hardware and carbon together for one design. No I/O beyond the f
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
-from catransformers.carbon.scenario import Scenario, named_scenario, scenario_from_mapping
+from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import die_area
@@ -311,35 +309,6 @@ def evaluate(
         operational_kg=carbon.operational_kg,
         scenario=scenario,
     )
-
-
-def read_scenario(given: str | Mapping[str, object]) -> Scenario:
-    """A named scenario, one in a TOML file (its name ends in `.toml`), or keys that change a named one.
-
-    Raises:
-        InputError: for an unknown name, an unreadable file, and every mistake in it.
-    """
-    if not isinstance(given, str):
-        return _scenario(given, "scenario")
-    path = Path(given)
-    if path.suffix != ".toml":
-        return named_scenario(given)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problem = Problem(given, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
-        raise InputError(problem) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(Problem(given, f"not TOML: {error}")) from error
-    table = table.get("scenario", table)
-    if not isinstance(table, dict):
-        raise InputError(Problem(f"{given}: scenario", f"{table!r} is not a table", "[scenario] and its keys"))
-    return _scenario(table, given)
-
-
-def _scenario(keys: Mapping[str, object], where: str) -> Scenario:
-    changes = dict(keys)
-    return scenario_from_mapping(str(changes.pop("base", "default")), changes, where)
 
 
 def check_node(tech: Technology, scenario: Scenario) -> None:

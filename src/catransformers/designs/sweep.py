@@ -21,8 +21,8 @@ import numpy.typing as npt
 
 from catransformers.carbon.footprint import footprint_range
 from catransformers.carbon.impacts import unknown_factors
-from catransformers.carbon.scenario import Scenario
-from catransformers.designs.estimate import DesignTable, check_node, evaluate, read_scenario
+from catransformers.carbon.scenario import Scenario, read_scenario
+from catransformers.designs.estimate import DesignTable, check_node, evaluate
 from catransformers.designs.limits import TOLERANCE, SweepLimits, infeasible
 from catransformers.designs.quantities import OBJECTIVES, USUAL, CarbonQuantile, Quantities
 from catransformers.errors import InputError, Problem, unknown_name

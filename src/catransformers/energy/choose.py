@@ -20,7 +20,7 @@ from catransformers.energy.reading import Meter, MeterUnavailableError, Reading,
 from catransformers.errors import Problem
 
 if TYPE_CHECKING:
-    from catransformers.config.study import ExecutionSection
+    from catransformers.config.sections import ExecutionSection
 
 GPU = "cuda"
 

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from catransformers.config.study import ExecutionSection
+from catransformers.config.sections import ExecutionSection
 from catransformers.errors import InputError, Problem
 from catransformers.execution.cache import cache_folder
 from catransformers.execution.events import Listener, WaitEnded, WaitStarted
@@ -207,7 +207,7 @@ class Gate:
 
     def _state(self) -> _State:
         """What was decided under the same settings."""
-        settings = json.dumps(self.section.model_dump(mode="json", include=set(KEYS)), sort_keys=True)
+        settings = json.dumps({key: getattr(self.section, key) for key in KEYS}, sort_keys=True)
         try:
             state = _State(**json.loads(self.path.read_text(encoding="utf-8")))
             for moment in (state.begin_at, state.paused_since):

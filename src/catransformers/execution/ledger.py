@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from catransformers.config.study import ExecutionSection
+from catransformers.config.sections import ExecutionSection
 from catransformers.execution.events import MeterChosen
 from catransformers.execution.metering import Recorder, attempts, begin, energy_file, record_of
 from catransformers.study.directory import StudyDirectory

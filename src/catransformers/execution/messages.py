@@ -13,12 +13,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import IntegrityError
 from catransformers.files import write_whole
 from catransformers.study.records import finite
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection, ModelSection, StudyConfig
+    from catransformers.config.study import StudyConfig
 
 Job = Literal["base", "trial", "test"]
 
@@ -67,16 +68,12 @@ class Request:
     @property
     def model_section(self) -> ModelSection:
         """The study's section on the model."""
-        from catransformers.config.study import ModelSection  # noqa: PLC0415 - a worker that needs it imports more anyway
-
-        return ModelSection.model_validate_json(json.dumps(self.model))
+        return ModelSection.read(self.model, "model.")
 
     @property
     def accuracy_section(self) -> AccuracySection:
         """The study's section on accuracy."""
-        from catransformers.config.study import AccuracySection  # noqa: PLC0415
-
-        return AccuracySection.model_validate_json(json.dumps(self.accuracy))
+        return AccuracySection.read(self.accuracy, "accuracy.")
 
     def write(self, folder: Path) -> Path:
         """Put the request into its folder."""
@@ -103,8 +100,8 @@ def request_of(config: StudyConfig, job: Job, subject: int | None, dimensions: M
         job=job,
         subject=subject,
         dimensions=dict(dimensions),
-        model=config.model.model_dump(mode="json", exclude={"space"}),
-        accuracy=config.accuracy.model_dump(mode="json"),
+        model=config.model.to_dict("space"),
+        accuracy=config.accuracy.to_dict(),
         seed=config.search.seed,
         device=config.execution.device,
         threads=config.execution.threads_per_worker,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from catransformers import __version__
 from catransformers.carbon.scenario import Scenario
-from catransformers.config.study import AccuracySection
+from catransformers.config.sections import AccuracySection
 from catransformers.execution.training.result import TrainingResult
 from catransformers.reports.assumptions import sentence
 from catransformers.reports.wording import amount

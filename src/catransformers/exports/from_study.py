@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from catransformers.config.study import ModelSection
+from catransformers.config.sections import ModelSection
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec, metric_of
@@ -61,9 +58,9 @@ def export_training(folder: Path, format_name: str, out: Path | None = None) -> 
     """
     trained = read_result(folder)
     try:
-        section = ModelSection.model_validate_json(json.dumps(read_facts(folder)["model"]))
-    except ValidationError as error:
-        raise IntegrityError(f"{folder / FACTS}: damaged: {error.errors()[0]['msg']}") from error
+        section = ModelSection.read(read_facts(folder)["model"], "model.")
+    except InputError as error:
+        raise IntegrityError(f"{folder / FACTS}: damaged: {error}") from error
     spec = _spec(folder / MODEL)
     facts = Facts(trained.label, section.base, spec, parameters(spec), trained.metric, training=trained)
     place = out or folder / "exports" / format_name

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from catransformers.accuracy.metrics.score import Score
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.families.net import Batch, Net, Outputs
     from catransformers.models.loading.base import Base
 

@@ -16,7 +16,7 @@ from catransformers.accuracy.tasks.classes import ClassesTask
 from catransformers.accuracy.tasks.on_data import for_classifier, image_of, image_reader
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

@@ -26,7 +26,7 @@ from catransformers.accuracy.training.losses import pair_loss
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

@@ -34,7 +34,7 @@ from catransformers.models.families.net import Batch, Net, Outputs
 from catransformers.models.loading.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

@@ -14,7 +14,7 @@ from catransformers.accuracy.tasks.on_data import for_classifier, image_reader, 
 from catransformers.accuracy.tasks.text_classes import TextClassesTask
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

@@ -26,7 +26,7 @@ from catransformers.errors import InputError, Problem
 
 if TYPE_CHECKING:
     from catransformers.accuracy.metrics.score import Score
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.families.net import Batch, Net, Outputs
     from catransformers.models.loading.base import Base
     from catransformers.models.loading.preprocess import Preprocess

@@ -34,7 +34,7 @@ from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 POOL_GROUPS, POOL_GROUP_SIZE = 125, 8  # 1,000 pairs

@@ -41,7 +41,7 @@ from catransformers.errors import InputError, Problem
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 #: The kinds of data that a family reads, in the order in which they are looked for.

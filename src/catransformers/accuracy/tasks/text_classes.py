@@ -21,7 +21,7 @@ from catransformers.accuracy.tasks.on_data import Collate, for_classifier, text_
 from catransformers.models.loading.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

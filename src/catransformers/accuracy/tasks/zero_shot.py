@@ -33,7 +33,7 @@ from catransformers.errors import InputError, Problem, Problems
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
-    from catransformers.config.study import AccuracySection
+    from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from catransformers.accuracy.tasks import TASKS, Progress, data_problems, open_task
 from catransformers.carbon.grid import region_intensity
-from catransformers.carbon.scenario import Scenario
+from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.config.study import StudyConfig
-from catransformers.designs.estimate import check_node, read_scenario
+from catransformers.designs.estimate import check_node
 from catransformers.energy.choose import problems_of
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems, unknown_name
 from catransformers.execution.cache import cache_folder
@@ -69,7 +69,7 @@ def scenario_of(config: StudyConfig) -> Scenario:
     Raises:
         InputError: with everything that is wrong with it.
     """
-    return read_scenario(dict(config.scenario))
+    return read_scenario(config.scenario)
 
 
 def model_space_of(config: StudyConfig) -> ModelSpace:
@@ -78,7 +78,7 @@ def model_space_of(config: StudyConfig) -> ModelSpace:
     Raises:
         InputError: with everything that is wrong with it.
     """
-    overrides = {name: values.model_dump() for name, values in config.model.space.items()}
+    overrides = {name: values.to_dict() for name, values in config.model.space.items()}
     space = model_space(base_spec(config.model), overrides)
     if space.size > MAX_MODELS:
         what, hint = (

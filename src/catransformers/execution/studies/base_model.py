@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catransformers.accuracy.tasks import TASKS
-from catransformers.config.study import ModelSection, StudyConfig
+from catransformers.config.sections import ModelSection
+from catransformers.config.study import StudyConfig
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import MODEL_NAMES, named_spec

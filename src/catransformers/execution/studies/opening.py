@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from catransformers import __version__
-from catransformers.config.study import AccuracySection, StudyConfig, read
+from catransformers.config.sections import AccuracySection
+from catransformers.config.study import StudyConfig, read
 from catransformers.errors import InputError, Problem
 from catransformers.execution.studies.base_model import open_base
 from catransformers.files import write_whole
@@ -185,7 +186,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         raise InputError(problems)
     if before.trains_nothing or config.trains_nothing:
         before, config = before.without_training(), config.without_training()
-    old, new = flat(before.model_dump(mode="json")), flat(config.model_dump(mode="json"))
+    old, new = flat(before.to_dict()), flat(config.to_dict())
     place = str(directory.config)
     changed = [
         Problem(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from catransformers.config.study import AccuracySection, ModelSection
+from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec, open_base

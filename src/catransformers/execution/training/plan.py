@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from catransformers.accuracy.tasks import OWN_KEYS, TASKS, data_problems, task_kind
-from catransformers.config.study import AccuracySection, ModelSection
+from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec
@@ -97,17 +95,10 @@ def checked(section: AccuracySection, changes: dict[str, Any]) -> AccuracySectio
     Raises:
         InputError: for values out of range, all at once.
     """
-    kept = section.model_dump()
+    kept = section.to_dict()
     if changes.get("task", section.task) != section.task:
         kept |= dict.fromkeys(("data", *OWN_KEYS))
-    try:
-        return AccuracySection.model_validate({**kept, **changes})
-    except ValidationError as error:
-        problems = [
-            Problem(f"accuracy.{'.'.join(map(str, item['loc']))}", f"{item['input']!r}: {item['msg']}")
-            for item in error.errors()
-        ]
-        raise InputError(problems) from error
+    return AccuracySection.read({**kept, **changes}, "accuracy.")
 
 
 def check_task(model: ModelSection, accuracy: AccuracySection) -> None:

@@ -64,7 +64,7 @@ def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = Non
     base = open_base(plan.model)
     start = base if plan.start is None else load_base(str(plan.start))
     task = open_task(plan.accuracy, base)
-    plan = replace(plan, accuracy=plan.accuracy.model_copy(update={"steps": steps_of(plan, task)}))
+    plan = replace(plan, accuracy=replace(plan.accuracy, steps=steps_of(plan, task)))
     facts = _facts(plan, base, start)
     with world(plan.device) as here, _claimed(folder, facts) if here.chief else nullcontext():
         here.meet()
@@ -78,10 +78,10 @@ def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = Non
 
 def _facts(plan: TrainingPlan, base: Base, start: Base) -> dict[str, Any]:
     """What a training is: what may not change when it goes on."""
-    kept = plan.accuracy.model_dump(mode="json", exclude={"workers", "micro_batch", "pool_samples"})
+    kept = plan.accuracy.to_dict("workers", "micro_batch", "pool_samples")
     return {
         "label": plan.label,
-        "model": plan.model.model_dump(mode="json", exclude={"space", "importance"}),
+        "model": plan.model.to_dict("space", "importance"),
         "base_sha256": base.sha256,
         "start_sha256": start.sha256,
         "seed": plan.seed,

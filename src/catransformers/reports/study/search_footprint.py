@@ -18,7 +18,7 @@ import numpy as np
 
 from catransformers.carbon.grid import GridIntensity, region_intensity
 from catransformers.carbon.metrics import payback_units
-from catransformers.config.study import ExecutionSection
+from catransformers.config.sections import ExecutionSection
 from catransformers.energy.estimate import processor_energy
 from catransformers.facts import rows
 from catransformers.study.records import EnergyJob, EnergyRecord, EvaluationRecord, TrialRecord

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from catransformers.config.study import PRESET_LATENCY_MS
+from catransformers.config.sections import PRESET_LATENCY_MS
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.front import knee
 from catransformers.search.analysis.question import Candidates, asked, candidates, unlimited
