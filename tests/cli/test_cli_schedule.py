@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from catransformers.cli import main
-from catransformers.cli.schedule import read_deadline, read_job
+from catransformers.intensity.planning import read_deadline, read_job
 
 CALIFORNIA = ("--region", "US-CA", "--start", "2026-11-21T16:00")
 
