@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from catransformers.accuracy.data import SPLITS, Sample, Source, check, open_data
+from catransformers.accuracy.data import SPLITS, DataSource, Sample, check, open_data
 from catransformers.accuracy.data.splits import complete, random_split
 from catransformers.errors import InputError
 
@@ -18,19 +18,19 @@ def picture(path: Path, shade: int = 0) -> None:
     Image.new("RGB", (4, 4), (shade, 0, 0)).save(path)
 
 
-def sizes(source: Source) -> list[int]:
+def sizes(source: DataSource) -> list[int]:
     return [len(source.splits[split]) for split in SPLITS]
 
 
-def names(source: Source, split: str) -> set[str]:
+def names(source: DataSource, split: str) -> set[str]:
     return {source.name(i) for i in source.splits[split]}
 
 
-def covers_all_once(source: Source) -> bool:
+def covers_all_once(source: DataSource) -> bool:
     return sorted(i for split in SPLITS for i in source.splits[split]) == list(range(len(source)))
 
 
-def sample(source: Source, name: str) -> Sample:
+def sample(source: DataSource, name: str) -> Sample:
     return source.read(next(i for i in range(len(source)) if source.name(i) == name))
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from catransformers.accuracy.data import SPLITS, Sample, Source, batches, check, open_data
+from catransformers.accuracy.data import SPLITS, DataSource, Sample, batches, check, open_data
 from catransformers.errors import InputError
 
 
@@ -40,11 +40,11 @@ def captioned(first: int, count: int = 10) -> dict[str, bytes]:
     return result
 
 
-def sizes(source: Source) -> list[int]:
+def sizes(source: DataSource) -> list[int]:
     return [len(source.splits[split]) for split in SPLITS]
 
 
-def shade(source: Source, i: int) -> int:
+def shade(source: DataSource, i: int) -> int:
     image = source.read(i).image
     assert image is not None
     return image.open().getpixel((0, 0))[0]

@@ -7,16 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.accuracy.data import SPLITS, Sample, Source, open_data
+from catransformers.accuracy.data import SPLITS, DataSource, Sample, open_data
 from catransformers.accuracy.data.plain_text import PlainText
 from catransformers.errors import CatransformersWarning, InputError
 
 
-def sizes(source: Source) -> list[int]:
+def sizes(source: DataSource) -> list[int]:
     return [len(source.splits[split]) for split in SPLITS]
 
 
-def texts(source: Source, split: str) -> str:
+def texts(source: DataSource, split: str) -> str:
     return "".join(source.read(i).texts[0] for i in source.splits[split])
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from catransformers.carbon.grid import Basis
 from catransformers.errors import InputError
-from catransformers.intensity.hourly import IntensityProfile, MeanDay, Origin
+from catransformers.intensity.hourly import IntensityProfile, MeanDay, Provenance
 from catransformers.intensity.hourly_csv import read_profiles, shipped_profiles
 from catransformers.intensity.time_zones import time_zone_of, zone_info
 
@@ -260,7 +260,7 @@ def test_the_shipped_table_reads_as_a_user_s_file():
 
 
 def test_a_profile_cut_to_a_window():
-    origin = Origin("x", "Europe/Paris")
+    origin = Provenance("x", "Europe/Paris")
     profile = IntensityProfile(origin, datetime(2026, 1, 1, tzinfo=UTC), 1800, tuple(n / 1000 for n in range(48)))
     cut = profile.between(datetime(2026, 1, 1, 10, 20, tzinfo=UTC), datetime(2026, 1, 1, 11, 30, tzinfo=UTC))
     assert cut.start == datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -277,7 +277,7 @@ def test_a_profile_cut_to_a_window():
 @pytest.mark.parametrize("step", [0, 700, 7200, -3600])
 def test_a_profile_that_cannot_be(values, step):
     with pytest.raises(InputError) as caught:
-        IntensityProfile(Origin("x"), datetime(2026, 1, 1), step, values)
+        IntensityProfile(Provenance("x"), datetime(2026, 1, 1), step, values)
     assert len(caught.value.problems) >= 3
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from catransformers.carbon.grid import Basis
 from catransformers.errors import InfeasibleError, InputError
-from catransformers.intensity.hourly import UNSTATED, IntensityProfile, Origin
+from catransformers.intensity.hourly import UNSTATED, IntensityProfile, Provenance
 from catransformers.intensity.hourly_csv import shipped_profiles
 from catransformers.intensity.scheduling import (
     Job,
@@ -28,7 +28,7 @@ T0 = datetime(2026, 11, 21, tzinfo=UTC)
 
 
 def profile(values, step_s=3600, zone="x", basis=UNSTATED):
-    return IntensityProfile(Origin(zone, basis=basis), T0, step_s, tuple(v / 1000 for v in values))
+    return IntensityProfile(Provenance(zone, basis=basis), T0, step_s, tuple(v / 1000 for v in values))
 
 
 def minutes_of(values, step_s=3600):

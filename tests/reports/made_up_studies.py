@@ -22,7 +22,14 @@ from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import OperatorCost, WorkloadCost
 from catransformers.hardware.technology import technology
 from catransformers.reports.study.search_footprint import OwnFootprint
-from catransformers.reports.study.summary import Design, Provenance, Score, StudySummary, Trial, choose_headline
+from catransformers.reports.study.summary import (
+    Design,
+    Provenance,
+    StudySummary,
+    Trial,
+    ValueWithError,
+    choose_headline,
+)
 from catransformers.search.costs.enumerated import Attribution, DesignCost
 from catransformers.search.geometry.pareto import front as pareto_front
 from catransformers.search.geometry.pareto import hypervolume
@@ -176,7 +183,11 @@ def made_up_summary(trials: int = 40, *, tested: bool = True, failing: tuple[int
         cost = made_up_cost(scale, MACHINES[0] if scale > 0.6 else MACHINES[1])
         records.append(
             Trial(
-                status="complete", accuracy=Score(accuracy, 0.0148), cost=cost, range_kg=made_up_range(cost), **common
+                status="complete",
+                accuracy=ValueWithError(accuracy, 0.0148),
+                cost=cost,
+                range_kg=made_up_range(cost),
+                **common,
             )
         )
     good = [t for t in records if t.accuracy and t.cost]
@@ -184,14 +195,14 @@ def made_up_summary(trials: int = 40, *, tested: bool = True, failing: tuple[int
     kept = [good[i] for i in order]
     base = Design(
         "base", None, whole, base_cost, made_up_range(base_cost), made_up_estimate(BASE, base_cost),
-        Score(0.665, 0.0147), Score(0.658, 0.0149) if tested else None,
+        ValueWithError(0.665, 0.0147), ValueWithError(0.658, 0.0149) if tested else None,
     )  # fmt: skip
     front = tuple(
         Design(
             str(place), t.number, t.dimensions, t.cost, t.range_kg, made_up_estimate(BASE, t.cost), t.accuracy,
-            Score(t.accuracy.value - 0.008, 0.015) if tested else None,
-            Score(0.665 - t.accuracy.value, 0.0089),
-            Score(0.666 - t.accuracy.value, 0.0091) if tested else None,
+            ValueWithError(t.accuracy.value - 0.008, 0.015) if tested else None,
+            ValueWithError(0.665 - t.accuracy.value, 0.0089),
+            ValueWithError(0.666 - t.accuracy.value, 0.0091) if tested else None,
         )
         for place, t in enumerate(kept, start=1)
         if t.cost and t.range_kg and t.accuracy

@@ -17,7 +17,7 @@ from catransformers.designs.estimate import estimate
 from catransformers.errors import InputError
 from catransformers.reports.study import write
 from catransformers.reports.study.derive import read_results, summarise
-from catransformers.reports.study.summary import Score, StudySummary
+from catransformers.reports.study.summary import StudySummary, ValueWithError
 from catransformers.reports.study.tables import front_csv, study_object, terminal_front
 from catransformers.reports.study.write import write_report, write_summary
 from catransformers.study.directory import StudyDirectory
@@ -89,7 +89,7 @@ def test_a_summary_agrees_with_the_store_and_the_estimate(study: StudyDirectory)
     assert (pruned.test_loss.value, pruned.test_loss.error) == (pytest.approx(0.04), 0.01)
     assert found.hypervolume == tuple(results.convergence)
     assert found.finished
-    assert found.tuned_test == Score(0.64, 0.015)
+    assert found.tuned_test == ValueWithError(0.64, 0.015)
     assert found.trials[3].status == "failed"
     assert found.attribution is not None
     assert found.attribution.pruned_best.objective == found.front[found.headline or 0].cost.objective

@@ -12,8 +12,8 @@ from catransformers.reports.study import narrative
 from catransformers.reports.study.summary import (
     HEADLINE_LOSS,
     Design,
-    Score,
     StudySummary,
+    ValueWithError,
     choose_headline,
     tolerated_loss,
 )
@@ -26,7 +26,7 @@ def design(like: Design, name: str, scale: float, loss: float) -> Design:
         name=name,
         trial=1,
         cost=made_up_cost(scale, MACHINES[0]),
-        validation_loss=Score(loss, 0.01),
+        validation_loss=ValueWithError(loss, 0.01),
         test_loss=None,
     )
 
@@ -50,7 +50,7 @@ def test_no_headline_when_nothing_is_cheaper_than_the_base(summary: StudySummary
 
 
 def test_the_test_set_has_no_say_in_the_headline(summary: StudySummary) -> None:
-    better = tuple(replace(d, test_loss=Score(0.0, 0.01)) for d in summary.front)
+    better = tuple(replace(d, test_loss=ValueWithError(0.0, 0.01)) for d in summary.front)
     assert choose_headline(better, summary.base) == summary.headline
 
 
@@ -71,21 +71,21 @@ def test_kept_is_the_mean_over_the_front_in_rising_order(summary: StudySummary) 
     assert kept["vision.layers"] == pytest.approx(mean)
 
 
-def with_best(summary: StudySummary, cost: float, loss: Score, validation: float = 0.02) -> StudySummary:
+def with_best(summary: StudySummary, cost: float, loss: ValueWithError, validation: float = 0.02) -> StudySummary:
     """The study with base 1 kg and a headline design of `cost` kg that loses `validation` where the search looks."""
     position = summary.headline
     assert position is not None
     front = list(summary.front)
     old = front[position]
     front[position] = replace(
-        old, cost=replace(old.cost, objective=cost), test_loss=loss, validation_loss=Score(validation, 0.008)
+        old, cost=replace(old.cost, objective=cost), test_loss=loss, validation_loss=ValueWithError(validation, 0.008)
     )
     base = replace(summary.base, cost=replace(summary.base.cost, objective=1.0))
     return replace(summary, base=base, front=tuple(front))
 
 
 def test_the_headline_in_words(summary: StudySummary) -> None:
-    text = breakable(narrative.headline(with_best(summary, 0.69, Score(0.021, 0.008))))
+    text = breakable(narrative.headline(with_best(summary, 0.69, ValueWithError(0.021, 0.008))))
     name = summary.front[summary.headline or 0].name
     assert text == (
         f"Design {name} emits 31 % less carbon than the unpruned base on its own best accelerator "
@@ -94,7 +94,7 @@ def test_the_headline_in_words(summary: StudySummary) -> None:
 
 
 def test_a_headline_that_must_settle_for_more_loss_says_so(summary: StudySummary) -> None:
-    text = breakable(narrative.headline(with_best(summary, 0.1, Score(0.4, 0.01), validation=0.41)))
+    text = breakable(narrative.headline(with_best(summary, 0.1, ValueWithError(0.4, 0.01), validation=0.41)))
     assert text.startswith(
         "No design found with less carbon than the base loses at most 3.0 points on validation data. The nearest"
     )
@@ -104,12 +104,12 @@ def test_a_headline_that_must_settle_for_more_loss_says_so(summary: StudySummary
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
-        (Score(0.0, 0.065), "at an accuracy loss of 0.0 ± 6.5 points of recall@1, too unsure to tell much,"),
-        (Score(0.004, 0.008), "at no measurable loss of accuracy (0.4 ± 0.8 points of recall@1)"),
-        (Score(-0.02, 0.008), "and is more accurate by 2.0 ± 0.8 points of recall@1"),
+        (ValueWithError(0.0, 0.065), "at an accuracy loss of 0.0 ± 6.5 points of recall@1, too unsure to tell much,"),
+        (ValueWithError(0.004, 0.008), "at no measurable loss of accuracy (0.4 ± 0.8 points of recall@1)"),
+        (ValueWithError(-0.02, 0.008), "and is more accurate by 2.0 ± 0.8 points of recall@1"),
     ],
 )
-def test_small_and_negative_losses(summary: StudySummary, loss: Score, words: str) -> None:
+def test_small_and_negative_losses(summary: StudySummary, loss: ValueWithError, words: str) -> None:
     assert words in breakable(narrative.headline(with_best(summary, 0.69, loss)))
 
 
@@ -126,7 +126,7 @@ def test_the_attribution_adds_up(summary: StudySummary) -> None:
 
 
 def test_the_base_with_the_same_fine_tune_is_told(summary: StudySummary) -> None:
-    tuned = replace(summary, tuned_test=Score(0.713, 0.014), tuned_validation=Score(0.9, 0.014))
+    tuned = replace(summary, tuned_test=ValueWithError(0.713, 0.014), tuned_validation=ValueWithError(0.9, 0.014))
     text = breakable(narrative.accuracies(tuned))
     assert "With the fine-tune that every pruned model gets, the base has 71.3 ± 1.4 %." in text
     assert "fine-tune" not in narrative.accuracies(summary)
@@ -170,7 +170,7 @@ def test_every_assumption_is_told() -> None:
 
 
 def test_of_a_base_with_a_small_accuracy_a_tenth_may_go() -> None:
-    base = SimpleNamespace(validation=Score(0.03, 0.001))
+    base = SimpleNamespace(validation=ValueWithError(0.03, 0.001))
     assert tolerated_loss(base) == pytest.approx(0.003)
-    assert tolerated_loss(SimpleNamespace(validation=Score(0.9, 0.001))) == HEADLINE_LOSS
+    assert tolerated_loss(SimpleNamespace(validation=ValueWithError(0.9, 0.001))) == HEADLINE_LOSS
     assert tolerated_loss(SimpleNamespace(validation=None)) == HEADLINE_LOSS

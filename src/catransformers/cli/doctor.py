@@ -19,7 +19,7 @@ from catransformers.reports.terminal.screen import console, table
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One line of the doctor: what was looked at, how it is (`ok`, `missing`, `broken`), and what mends it."""
 
     item: str
@@ -73,12 +73,12 @@ def doctor(as_json: bool) -> int:
     return 0 if healthy else 1
 
 
-def examine() -> list[Finding]:
+def examine() -> list[Diagnosis]:
     """Look at this environment; imports torch and torchvision, reaches no network."""
     found = [
-        Finding("catransformers", "ok", __version__),
-        Finding("python", "ok", f"{platform.python_version()} at {sys.executable}"),
-        Finding("processor", "ok", f"{_cores()} cores for this process, {platform.machine()}"),
+        Diagnosis("catransformers", "ok", __version__),
+        Diagnosis("python", "ok", f"{platform.python_version()} at {sys.executable}"),
+        Diagnosis("processor", "ok", f"{_cores()} cores for this process, {platform.machine()}"),
     ]
     found += [_package(name, needed=not extra, mend=extra and install(extra)) for name, extra in _LIBRARIES.items()]
     found += _torch()
@@ -90,48 +90,48 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def _package(name: str, *, needed: bool = True, mend: str = "") -> Finding:
+def _package(name: str, *, needed: bool = True, mend: str = "") -> Diagnosis:
     try:
-        return Finding(name, "ok", metadata.version(name), needed=needed)
+        return Diagnosis(name, "ok", metadata.version(name), needed=needed)
     except metadata.PackageNotFoundError:
-        return Finding(name, "missing", "not installed", mend or f'pip install "{name}"', needed)
+        return Diagnosis(name, "missing", "not installed", mend or f'pip install "{name}"', needed)
 
 
-def _torch() -> list[Finding]:
+def _torch() -> list[Diagnosis]:
     try:
         import torch  # noqa: PLC0415
     except ModuleNotFoundError:
-        return [Finding("torch", "missing", "not installed", install("search"), needed=False)]
+        return [Diagnosis("torch", "missing", "not installed", install("search"), needed=False)]
     except Exception as error:  # whatever keeps torch from importing is the finding
-        return [Finding("torch", "broken", str(error), "pip install --force-reinstall torch")]
-    found = [Finding("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
+        return [Diagnosis("torch", "broken", str(error), "pip install --force-reinstall torch")]
+    found = [Diagnosis("torch", "ok", f"{torch.__version__}, {torch.get_num_threads()} threads")]
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        found.append(Finding("GPU", "ok", names, needed=False))
+        found.append(Diagnosis("GPU", "ok", names, needed=False))
     else:
-        found.append(Finding("GPU", "missing", "no CUDA device: everything runs on the CPU", needed=False))
+        found.append(Diagnosis("GPU", "missing", "no CUDA device: everything runs on the CPU", needed=False))
     found.append(_torchvision())
     return found
 
 
-def _torchvision() -> Finding:
+def _torchvision() -> Diagnosis:
     """Whether torchvision imports; its builds must match torch's (version and device), or it takes open_clip down."""
     from catransformers.models.loading.torchvision_compat import ENVIRONMENT, is_mismatch  # noqa: PLC0415
 
     try:
         version = import_module("torchvision").__version__
     except ImportError:
-        return Finding("torchvision", "missing", "only open_clip models need it", needed=False)
+        return Diagnosis("torchvision", "missing", "only open_clip models need it", needed=False)
     except Exception as error:  # whatever keeps it from importing is the finding
         if not is_mismatch(error):
-            return Finding("torchvision", "broken", str(error), _reinstall_torchvision(), needed=False)
+            return Diagnosis("torchvision", "broken", str(error), _reinstall_torchvision(), needed=False)
         installed = metadata.version("torchvision")
         if os.environ.get(ENVIRONMENT) == "1":
-            return Finding("torchvision", "ok", f"{installed} with stand-ins ({ENVIRONMENT}=1)", needed=False)
+            return Diagnosis("torchvision", "ok", f"{installed} with stand-ins ({ENVIRONMENT}=1)", needed=False)
         detail = f"{installed} was built for another torch than {metadata.version('torch')}"
         mend = f"{_reinstall_torchvision()}  (from the index that torch came from), or set {ENVIRONMENT}=1"
-        return Finding("torchvision", "broken", detail, mend, needed=False)
-    return Finding("torchvision", "ok", str(version), needed=False)
+        return Diagnosis("torchvision", "broken", detail, mend, needed=False)
+    return Diagnosis("torchvision", "ok", str(version), needed=False)
 
 
 def _reinstall_torchvision() -> str:
@@ -140,27 +140,27 @@ def _reinstall_torchvision() -> str:
     return f'pip install --force-reinstall --no-deps "torchvision==0.{minor + 15}.*"'
 
 
-def _open_clip() -> Finding:
+def _open_clip() -> Diagnosis:
     return _package("open_clip_torch", needed=False, mend=install("clip"))
 
 
-def _meters() -> list[Finding]:
+def _meters() -> list[Diagnosis]:
     """The energy meters for the search's own footprint; none of them is needed."""
     return [
-        Finding(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
+        Diagnosis(f"meter {meter.name}", "ok" if meter.usable else "missing", meter.detail, meter.mend, needed=False)
         for meter in survey()
     ]
 
 
-def _embedded() -> Finding:
+def _embedded() -> Diagnosis:
     from catransformers.models.loading.storage import embedded_model  # noqa: PLC0415
 
     try:
         model = embedded_model()
     except ModuleNotFoundError:
-        return Finding("embedded model", "missing", "needs torch", install("search"), needed=False)
+        return Diagnosis("embedded model", "missing", "needs torch", install("search"), needed=False)
     except CatransformersError as error:
-        return Finding("embedded model", "broken", str(error), "pip install --force-reinstall catransformers")
-    return Finding(
+        return Diagnosis("embedded model", "broken", str(error), "pip install --force-reinstall catransformers")
+    return Diagnosis(
         "embedded model", "ok", f"{sum(p.numel() for p in model.parameters()):,} parameters, SHA-256 verified"
     )

@@ -26,7 +26,7 @@ GPU = "cuda"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class MeterAvailability:
     """Whether a meter can be used here: what it would say of its readings, or why not and what would mend that."""
 
     name: str
@@ -138,7 +138,7 @@ def problems_of(section: ExecutionSection) -> list[Problem]:
     return []
 
 
-def survey() -> list[Finding]:
+def survey() -> list[MeterAvailability]:
     """Every meter, whether it can be used on this machine, and what would mend it."""
     found = []
     makers: list[Callable[[], Meter]] = [RaplMeter, NvmlMeter, CodecarbonMeter, ProcessorEstimate]
@@ -147,10 +147,10 @@ def survey() -> list[Finding]:
         try:
             meter.start()
         except MeterUnavailableError as error:
-            found.append(Finding(meter.name, usable=False, detail=error.reason, mend=error.mend))
+            found.append(MeterAvailability(meter.name, usable=False, detail=error.reason, mend=error.mend))
             continue
         reading = meter.stop()
-        found.append(Finding(meter.name, usable=True, detail=f"{reading.quality}: {_how(reading)}"))
+        found.append(MeterAvailability(meter.name, usable=True, detail=f"{reading.quality}: {_how(reading)}"))
     return found
 
 

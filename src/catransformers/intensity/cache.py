@@ -17,7 +17,7 @@ from typing import Any
 from catransformers.carbon.grid import Basis
 from catransformers.errors import InputError
 from catransformers.files import write_whole
-from catransformers.intensity.hourly import IntensityProfile, Origin
+from catransformers.intensity.hourly import IntensityProfile, Provenance
 
 SCHEMA = 1
 
@@ -77,7 +77,7 @@ def _entry(data: Mapping[str, Any]) -> Entry:
     origin["basis"] = Basis(**origin["basis"])
     origin["fetched"] = datetime.fromisoformat(origin["fetched"])
     values = tuple(float(value) for value in data["intensity_kg_per_kwh"])
-    profile = IntensityProfile(Origin(**origin), datetime.fromisoformat(data["start"]), data["step_s"], values)
+    profile = IntensityProfile(Provenance(**origin), datetime.fromisoformat(data["start"]), data["step_s"], values)
     asked_until = datetime.fromisoformat(data["asked_until"])
     if profile.origin.fetched is None or profile.origin.fetched.tzinfo is None or asked_until.tzinfo is None:
         raise ValueError("a time without its zone")

@@ -36,7 +36,7 @@ _MOST_VALUES = 2_000_000  # three centuries of hours, 19 years of five minutes
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Provenance:
     """Where a profile holds and whose numbers it has.
 
     Args:
@@ -97,7 +97,7 @@ class IntensityProfile:
         InputError: for anything else.
     """
 
-    origin: Origin
+    origin: Provenance
     start: datetime
     step_s: int
     intensity_kg_per_kwh: tuple[float, ...]
@@ -173,7 +173,7 @@ class MeanDay:
         intensity_kg_per_kwh: (4, 24), seasons in the order of `SEASONS`, hour 0 first.
     """
 
-    origin: Origin
+    origin: Provenance
     intensity_kg_per_kwh: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ class Point:
 
 
 def series(
-    points: Sequence[Point], origin: Origin, *, where: str, step_s: int | None = None
+    points: Sequence[Point], origin: Provenance, *, where: str, step_s: int | None = None
 ) -> tuple[IntensityProfile | None, list[Problem]]:
     """A profile from points in any order, or everything that keeps them from being one.
 

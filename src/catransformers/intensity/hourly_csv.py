@@ -25,7 +25,7 @@ from typing import get_args
 from catransformers.carbon.grid import MAX_G_PER_KWH, Accounting, Basis, Scope, Signal
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.facts import rows
-from catransformers.intensity.hourly import HOURS_A_DAY, SEASONS, Kind, MeanDay, Origin, Point, Profile, series
+from catransformers.intensity.hourly import HOURS_A_DAY, SEASONS, Kind, MeanDay, Point, Profile, Provenance, series
 from catransformers.intensity.time_zones import time_zone_of, zone_info
 from catransformers.units import G_PER_KG
 
@@ -150,7 +150,7 @@ def _profiles(lines: Sequence[_Line], where: str, zone: str, time_zone: str | No
 
 def _origin(
     zone: str, kind: Kind, lines: Sequence[_Line], where: str, time_zone: str | None
-) -> tuple[Origin, list[Problem]]:
+) -> tuple[Provenance, list[Problem]]:
     """What the lines of a zone say about themselves; it has to be the same on each."""
     about: dict[str, str] = {}
     problems = Problems()
@@ -180,7 +180,7 @@ def _origin(
     if problems.of(zone_info, name, where=f"{where}, line {first}") is None:
         name = "UTC"
     basis = Basis(words["scope"], words["accounting"], words["signal"])  # type: ignore[arg-type]  # checked above
-    return Origin(zone, name, basis, kind, year, about["source"], about["licence"]), problems
+    return Provenance(zone, name, basis, kind, year, about["source"], about["licence"]), problems
 
 
 def _number(text: str, place: str) -> tuple[float, list[Problem]]:
@@ -195,7 +195,7 @@ def _number(text: str, place: str) -> tuple[float, list[Problem]]:
     return math.nan, [Problem(place, what, "a number of g/kWh, ≥ 0")]
 
 
-def _mean_day(lines: Sequence[_Line], origin: Origin, where: str) -> tuple[Profile | None, list[Problem]]:
+def _mean_day(lines: Sequence[_Line], origin: Provenance, where: str) -> tuple[Profile | None, list[Problem]]:
     columns = SEASONS if SEASONS[0] in lines[0][1] else ("g_per_kwh",)
     found: dict[int, tuple[int, list[float]]] = {}
     problems: list[Problem] = []
@@ -224,7 +224,7 @@ def _mean_day(lines: Sequence[_Line], origin: Origin, where: str) -> tuple[Profi
     return MeanDay(origin, tuple(days)), []
 
 
-def _series(lines: Sequence[_Line], origin: Origin, where: str) -> tuple[Profile | None, list[Problem]]:
+def _series(lines: Sequence[_Line], origin: Provenance, where: str) -> tuple[Profile | None, list[Problem]]:
     points: list[Point] = []
     problems: list[Problem] = []
     local: set[datetime] = set()
@@ -241,7 +241,7 @@ def _series(lines: Sequence[_Line], origin: Origin, where: str) -> tuple[Profile
     return (None, [*problems, *more]) if problems else (profile, more)
 
 
-def _time(text: str, origin: Origin, place: str, local: set[datetime]) -> tuple[datetime | None, list[Problem]]:
+def _time(text: str, origin: Provenance, place: str, local: set[datetime]) -> tuple[datetime | None, list[Problem]]:
     """A moment in UTC. Of a local time that comes twice (clocks go back), the second on file is the second in time."""
     try:
         moment = datetime.fromisoformat(text)

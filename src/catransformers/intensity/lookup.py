@@ -23,11 +23,11 @@ from catransformers.intensity.services.carbon_aware_sdk import CarbonAwareSdk
 from catransformers.intensity.services.electricity_maps import ElectricityMaps
 from catransformers.intensity.services.uk import UnitedKingdom
 from catransformers.intensity.services.watttime import WattTime
-from catransformers.intensity.source import Source
+from catransformers.intensity.source import IntensitySource
 from catransformers.intensity.time_zones import zone_info
 
 #: Every source, by the name that `--source` knows it by.
-SOURCES: Mapping[str, type[Source]] = MappingProxyType(
+SOURCES: Mapping[str, type[IntensitySource]] = MappingProxyType(
     {source.name: source for source in (ElectricityMaps, WattTime, UnitedKingdom, CarbonAwareSdk)}
 )
 #: Older forecasts are asked for again; sources renew theirs every five minutes to an hour.
@@ -110,7 +110,7 @@ class Forecasts:
         return young and known.profile.start <= start and enough
 
 
-def _named(name: str) -> type[Source]:
+def _named(name: str) -> type[IntensitySource]:
     if name not in SOURCES:
         raise InputError(unknown_name("source", "source", name, SOURCES))
     return SOURCES[name]

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catransformers.errors import InfeasibleError, InputError, Problem
-from catransformers.intensity.hourly import IntensityProfile, Origin, Profile
+from catransformers.intensity.hourly import IntensityProfile, Profile, Provenance
 from catransformers.units import J_PER_KWH
 
 FloatArray = npt.NDArray[np.float64]
@@ -90,7 +90,7 @@ class Plan:
         carbon_kg: what that emits.
     """
 
-    origin: Origin
+    origin: Provenance
     pieces: tuple[Piece, ...]
     energy_j: float
     carbon_kg: float

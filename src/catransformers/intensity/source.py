@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from catransformers.errors import InputError, Problem
-from catransformers.intensity.hourly import IntensityProfile, Origin, Point, series
+from catransformers.intensity.hourly import IntensityProfile, Point, Provenance, series
 from catransformers.intensity.http import Http, RefusedError, SourceError
 from catransformers.intensity.time_zones import time_zone_of
 from catransformers.units import as_float
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _SHOWN = 6
 
 
-class Source(Protocol):
+class IntensitySource(Protocol):
     """A service that knows the grid's intensity in the coming hours."""
 
     #: As on the command line.
@@ -35,7 +35,7 @@ class Source(Protocol):
         ...
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str]) -> Source:
+    def from_environment(cls, environ: Mapping[str, str]) -> IntensitySource:
         """The client, with keys and addresses from the environment.
 
         Raises:
@@ -126,7 +126,7 @@ def point(who: str, entry: Any, place: str, time_key: str, *value: str) -> Point
     return Point(place, moment, as_float(number) if known else float("nan"))
 
 
-def profile(who: str, points: list[Point], origin: Origin, step_s: int | None = None) -> IntensityProfile:
+def profile(who: str, points: list[Point], origin: Provenance, step_s: int | None = None) -> IntensityProfile:
     """The points of an answer as a profile.
 
     Raises:

@@ -37,7 +37,7 @@ from catransformers.workloads.dimensions import (
     read_keys,
     sizes_of,
 )
-from catransformers.workloads.operators import Operator, Part, VectorOp, Workload, concatenate
+from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 COMPONENT = "text"
 
@@ -177,10 +177,10 @@ def stem_workload(spec: BertSpec) -> Workload:
     return Workload("text stem", tuple(operators), stored_values(operators), alive)
 
 
-def parts(spec: BertSpec) -> list[Part]:
+def parts(spec: BertSpec) -> list[WorkloadPart]:
     """The one part of BERT: its layers and its stem."""
     layer = layer_workload(spec.encoder, COMPONENT, norm_first=False)
-    return [Part(COMPONENT, spec.encoder.layers, layer, stem_workload(spec))]
+    return [WorkloadPart(COMPONENT, spec.encoder.layers, layer, stem_workload(spec))]
 
 
 def workload(spec: BertSpec) -> Workload:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from catransformers.workloads import blocks
 from catransformers.workloads.blocks import embedding, layer_norm, linear, with_parameters
-from catransformers.workloads.operators import Operator, Part, Workload, concatenate
+from catransformers.workloads.operators import Operator, Workload, WorkloadPart, concatenate
 from catransformers.workloads.spec import ClipSpec, EncoderSpec, TextSpec, VisionSpec
 
 
@@ -69,13 +69,13 @@ def stem_workload(e: EncoderSpec, component: str, projection_dim: int) -> Worklo
     return Workload(f"{component} stem", head + tail, stem_parameters(e, projection_dim), alive)
 
 
-def parts(spec: ClipSpec, texts_per_image: float = 1) -> list[Part]:
+def parts(spec: ClipSpec, texts_per_image: float = 1) -> list[WorkloadPart]:
     """The vision encoder, once, and the text encoder, `texts_per_image` times.
 
     Each text is run by itself, so the texts multiply the text encoder's operators, not its stored weights.
     """
     return [
-        Part(
+        WorkloadPart(
             component,
             e.layers,
             layer_workload(e, component),

@@ -8,7 +8,7 @@ from typing import Any
 
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.workloads import bert, clip, llama, vit
-from catransformers.workloads.operators import Part, Workload, concatenate
+from catransformers.workloads.operators import Workload, WorkloadPart, concatenate
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 
 
@@ -23,7 +23,7 @@ class Family:
     """
 
     from_dict: Callable[[Mapping[str, Any]], ModelSpec]
-    parts: Callable[[Any, float], list[Part]]
+    parts: Callable[[Any, float], list[WorkloadPart]]
     parameters: Callable[[Any], int]
 
 
@@ -35,7 +35,7 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def parts(spec: ModelSpec, texts_per_image: float = 1.0) -> list[Part]:
+def parts(spec: ModelSpec, texts_per_image: float = 1.0) -> list[WorkloadPart]:
     """The parts of one inference; cost = Σ times × (layers × layer + stem), exactly.
 
     Args:

@@ -30,7 +30,7 @@ from typing import Any
 from catransformers.errors import Problem
 from catransformers.workloads.blocks import embedding, linear, stored_values
 from catransformers.workloads.dimensions import Rule, check_dimensions, finish, plain, read_keys
-from catransformers.workloads.operators import Gemm, Operator, Part, VectorOp, Workload, concatenate
+from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 #: Into how many lengths of the cache the steps of a decode are put at most.
 BUCKETS = 8
@@ -307,14 +307,14 @@ def _stem(spec: LlamaSpec, component: str, tokens: int, runs: int) -> Workload:
     return Workload(f"{component} stem", operators, stored_values(operators), max(tokens * d, d + v))
 
 
-def prefill_part(spec: LlamaSpec) -> Part:
+def prefill_part(spec: LlamaSpec) -> WorkloadPart:
     """The prompt's p tokens, all at once; its cache holds p keys and values a layer."""
     p = spec.prompt_tokens
     layer, stem = _layer(spec, "prefill", p, [(p, 1)]), _stem(spec, "prefill", p, 1)
-    return Part("prefill", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * p)
+    return WorkloadPart("prefill", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * p)
 
 
-def decode_part(spec: LlamaSpec) -> Part:
+def decode_part(spec: LlamaSpec) -> WorkloadPart:
     """The g steps after the prompt, one token each; the cache grows to p + g keys and values a layer.
 
     Raises:
@@ -324,7 +324,7 @@ def decode_part(spec: LlamaSpec) -> Part:
     if not g:
         raise ValueError("new_tokens is 0: there is nothing to decode")
     layer, stem = _layer(spec, "decode", 1, even_buckets(p + 1, g)), _stem(spec, "decode", 1, g)
-    return Part("decode", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * (p + g))
+    return WorkloadPart("decode", spec.layers, layer, stem, cache_values=2 * spec.kv_dim * (p + g))
 
 
 def prefill(spec: LlamaSpec) -> Workload:
@@ -341,7 +341,7 @@ def decode(spec: LlamaSpec) -> Workload:
     return decode_part(spec).workload()
 
 
-def parts(spec: LlamaSpec) -> list[Part]:
+def parts(spec: LlamaSpec) -> list[WorkloadPart]:
     """Prefill and, if there are new tokens, decode; the decode reads the weights that the prefill stores."""
     found = [prefill_part(spec)]
     if spec.new_tokens:

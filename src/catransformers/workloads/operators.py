@@ -233,7 +233,7 @@ def concatenate(name: str, parts: Iterable[Workload]) -> Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class WorkloadPart:
     """One part of an inference: `times` × (`layers` × one layer + a stem), which is why whole spaces are cheap to cost.
 
     The latency and energy of a model are the sum over its parts of times × (layers × layer + stem). Its parameters are
@@ -275,7 +275,7 @@ class Part:
         once = concatenate(self.component, [self.stem, self.layer.scaled(self.layers)]).repeated(self.times)
         return replace(once, activation_bytes=self.activation_bytes)
 
-    def with_bits(self, weight_bits: int | None = None, activation_bits: int | None = None) -> Part:
+    def with_bits(self, weight_bits: int | None = None, activation_bits: int | None = None) -> WorkloadPart:
         """The same part at another precision; equal to the workload's `with_bits`.
 
         Raises:

@@ -32,7 +32,7 @@ from catransformers.workloads.dimensions import (
     read_keys,
     sizes_of,
 )
-from catransformers.workloads.operators import Operator, Part, VectorOp, Workload, concatenate
+from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 COMPONENT = "vision"
 
@@ -162,9 +162,9 @@ def stem_workload(spec: VitSpec) -> Workload:
     return Workload("vision stem", tuple(operators), stored_values(operators), alive)
 
 
-def parts(spec: VitSpec) -> list[Part]:
+def parts(spec: VitSpec) -> list[WorkloadPart]:
     """The one part of a vision transformer: its layers and its stem."""
-    return [Part(COMPONENT, spec.encoder.layers, layer_workload(spec.encoder, COMPONENT), stem_workload(spec))]
+    return [WorkloadPart(COMPONENT, spec.encoder.layers, layer_workload(spec.encoder, COMPONENT), stem_workload(spec))]
 
 
 def workload(spec: VitSpec) -> Workload:

@@ -14,17 +14,17 @@ from catransformers.accuracy.data.faults import Faults, UnreadableError
 from catransformers.accuracy.data.loader import batches, in_order, stack
 from catransformers.accuracy.data.opening import Kind, open_data
 from catransformers.accuracy.data.relabelled import in_order_of
-from catransformers.accuracy.data.samples import ImageRef, Sample, Samples, Source
+from catransformers.accuracy.data.samples import DataSource, ImageRef, Sample, Samples
 from catransformers.accuracy.data.splits import SPLITS, Splits
 
 __all__ = [
     "SPLITS",
+    "DataSource",
     "Faults",
     "ImageRef",
     "Kind",
     "Sample",
     "Samples",
-    "Source",
     "Splits",
     "UnreadableError",
     "batches",

@@ -8,14 +8,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 from catransformers.accuracy.data.faults import Faults, UnreadableError
-from catransformers.accuracy.data.samples import Source
+from catransformers.accuracy.data.samples import DataSource
 
 _CHUNK: Final = 1024  # samples handed to the threads at a time: a million futures would weigh more than the data
 
 Progress = Callable[[int, int], None]  # samples looked at so far, all samples
 
 
-def find_faults(source: Source, *, decode: bool = True, progress: Progress | None = None) -> Faults:
+def find_faults(source: DataSource, *, decode: bool = True, progress: Progress | None = None) -> Faults:
     """Read every sample of every split, in threads.
 
     Args:
@@ -39,7 +39,7 @@ def find_faults(source: Source, *, decode: bool = True, progress: Progress | Non
     return faults
 
 
-def check(source: Source, *, decode: bool = True, progress: Progress | None = None) -> None:
+def check(source: DataSource, *, decode: bool = True, progress: Progress | None = None) -> None:
     """As `find_faults`, and stop if there are any.
 
     Raises:
@@ -48,7 +48,7 @@ def check(source: Source, *, decode: bool = True, progress: Progress | None = No
     find_faults(source, decode=decode, progress=progress).raise_any(source.where)
 
 
-def _fault(source: Source, i: int, decode: bool) -> tuple[str, str]:
+def _fault(source: DataSource, i: int, decode: bool) -> tuple[str, str]:
     """The kind of fault and its reason; both empty if there is none."""
     try:
         image = source.read(i).image

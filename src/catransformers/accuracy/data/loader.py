@@ -25,7 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from catransformers.accuracy.data.faults import UnreadableError
-from catransformers.accuracy.data.samples import Sample, Source
+from catransformers.accuracy.data.samples import DataSource, Sample
 from catransformers.errors import InputError, Problem
 
 Made = Mapping[str, Tensor]
@@ -45,7 +45,7 @@ def stack(made: Sequence[Made]) -> dict[str, Tensor]:
 
 
 def batches(
-    source: Source,
+    source: DataSource,
     indices: Sequence[int],
     make: Make,
     batch_size: int,
@@ -101,7 +101,7 @@ def batches(
 
 
 def in_order(
-    source: Source,
+    source: DataSource,
     indices: Sequence[int],
     make: Make,
     batch_size: int,
@@ -139,7 +139,7 @@ class _Maker(Dataset[_Result]):
     `size` is that of a global batch, or None where a broken sample is left out instead of replaced.
     """
 
-    source: Source
+    source: DataSource
     indices: Sequence[int]
     make: Make
     size: int | None

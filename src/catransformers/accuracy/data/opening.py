@@ -18,7 +18,7 @@ from catransformers.accuracy.data import (
     text_tables,
     webdataset,
 )
-from catransformers.accuracy.data.samples import Source
+from catransformers.accuracy.data.samples import DataSource
 from catransformers.errors import InputError, Problem, nearest
 
 Kind = Literal["captions", "classes", "texts", "plain"]
@@ -36,7 +36,7 @@ class Layout:
 
     title: str
     fits: Callable[[Path], bool]
-    read: Callable[[Path, int], Source]
+    read: Callable[[Path, int], DataSource]
 
 
 _DATASETS: Final = "a Hugging Face data set (save_to_disk, or *.parquet)"
@@ -70,7 +70,7 @@ LAYOUTS: Final[Mapping[Kind, tuple[Layout, ...]]] = {
 }
 
 
-def open_data(path: Path | str, kind: Kind, *, seed: int = 0) -> Source:
+def open_data(path: Path | str, kind: Kind, *, seed: int = 0) -> DataSource:
     """The data at a path.
 
     Args:

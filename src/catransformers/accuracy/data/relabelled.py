@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from catransformers.accuracy.data.samples import Sample, Source
+from catransformers.accuracy.data.samples import DataSource, Sample
 from catransformers.accuracy.data.splits import Splits
 
 
@@ -18,7 +18,7 @@ class Relabelled:
         labels: (classes,) the new label of each of its labels, a permutation.
     """
 
-    source: Source
+    source: DataSource
     labels: tuple[int, ...]
 
     @property
@@ -54,7 +54,7 @@ class Relabelled:
         return replace(sample, label=self.labels[sample.label])
 
 
-def in_order_of(source: Source, names: Sequence[str] | None) -> Source:
+def in_order_of(source: DataSource, names: Sequence[str] | None) -> DataSource:
     """A source with its classes in the order of some names, if these are the same names; else as it is.
 
     Capitals, and what parts the words of a name, make no difference.

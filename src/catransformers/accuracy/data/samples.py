@@ -48,7 +48,7 @@ class Sample:
     texts: tuple[str, ...] = ()
 
 
-class Source(Protocol):
+class DataSource(Protocol):
     """Samples by index, with names for messages and their splits."""
 
     @property

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.data import DataSource, Sample, open_data
 from catransformers.accuracy.tasks.classes import ClassesTask
 from catransformers.accuracy.tasks.on_data import for_classifier, image_of, image_reader
 
@@ -43,7 +43,9 @@ class ImageClassesTask(ClassesTask):
     name = "image-classification"
     metrics = ("top_5", "mean_per_class_recall")
 
-    def __init__(self, source: Source, section: AccuracySection, preprocess: Callable[[Image.Image], Tensor]) -> None:
+    def __init__(
+        self, source: DataSource, section: AccuracySection, preprocess: Callable[[Image.Image], Tensor]
+    ) -> None:
         super().__init__(source, section)
         self.preprocess = preprocess
 

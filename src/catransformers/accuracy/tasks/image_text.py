@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.data import DataSource, Sample, open_data
 from catransformers.accuracy.metrics.evaluation import BATCH, judge
 from catransformers.accuracy.metrics.retrieval import score_similarity
 from catransformers.accuracy.metrics.score import Score
@@ -82,7 +82,7 @@ class RetrievalTask(DataTask):
 
     def __init__(
         self,
-        source: Source,
+        source: DataSource,
         section: AccuracySection,
         preprocess: Callable[[Image.Image], Tensor],
         tokenize: Callable[[Sequence[str]], Tensor],

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, UnreadableError, open_data
+from catransformers.accuracy.data import DataSource, Sample, UnreadableError, open_data
 from catransformers.accuracy.metrics.evaluation import judge
 from catransformers.accuracy.metrics.score import Score, score_of
 from catransformers.accuracy.tasks import PoolName
@@ -66,7 +66,7 @@ class LanguageTask(DataTask):
 
     name = "language-modelling"
 
-    def __init__(self, source: Source, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
+    def __init__(self, source: DataSource, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
         self.stretches = Stretches(source, length)
         super().__init__(self.stretches, section)
         self.tokenizer, self.length = tokenizer, length

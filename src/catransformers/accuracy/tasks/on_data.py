@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy import data
-from catransformers.accuracy.data import Sample, Source, UnreadableError
+from catransformers.accuracy.data import DataSource, Sample, UnreadableError
 from catransformers.accuracy.metrics.evaluation import BATCH
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.errors import InputError, Problem
@@ -54,7 +54,7 @@ class DataTask(ABC):
     name: ClassVar[str]
     pairwise: ClassVar[bool] = False
 
-    def __init__(self, source: Source, section: AccuracySection) -> None:
+    def __init__(self, source: DataSource, section: AccuracySection) -> None:
         self.source = source
         self.workers, self.pool_samples = section.workers, section.pool_samples
         #: Why samples that were skipped could not be read, by their names.
@@ -229,7 +229,7 @@ def trimmed(made: Sequence[data.loader.Made]) -> dict[str, Tensor]:
     return {name: tensor[:, :length] if name in text else tensor for name, tensor in batch.items()}
 
 
-def for_classifier(source: Source, base: Base) -> Source:
+def for_classifier(source: DataSource, base: Base) -> DataSource:
     """A source for a base's classifier: with its classes in the order of the base's, where both have the same names.
 
     Data count their classes by name or by number, and a published classifier may do otherwise (MNLI's): its outputs

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from catransformers.accuracy.data import Kind, Source, open_data
+from catransformers.accuracy.data import DataSource, Kind, open_data
 from catransformers.accuracy.data.opening import LAYOUTS
 from catransformers.accuracy.metrics.evaluation import BATCH, judge
 from catransformers.accuracy.metrics.score import Score, score_of
@@ -200,7 +200,7 @@ def open_task(section: AccuracySection, base: Base) -> SimilarityTask:
     return SimilarityTask(_inputs(kind, source, section, base), base.net)
 
 
-def _inputs(kind: Kind, source: Source, section: AccuracySection, base: Base) -> DataTask:
+def _inputs(kind: Kind, source: DataSource, section: AccuracySection, base: Base) -> DataTask:
     """A task that makes batches of a source for a base."""
     family = base.net.spec.family
     if family == "clip" and kind == "captions":
@@ -213,7 +213,7 @@ def _inputs(kind: Kind, source: Source, section: AccuracySection, base: Base) ->
     return TextClassesTask(source, section, tokenizer, length)
 
 
-def _open_any(path: str, kinds: tuple[Kind, ...]) -> tuple[Kind, Source]:
+def _open_any(path: str, kinds: tuple[Kind, ...]) -> tuple[Kind, DataSource]:
     """The data at a path, as the first of some kinds that it can be read as.
 
     Raises:

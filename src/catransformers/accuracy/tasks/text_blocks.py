@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, UnreadableError
+from catransformers.accuracy.data import DataSource, Sample, UnreadableError
 from catransformers.accuracy.data.splits import Splits
 from catransformers.errors import InputError, Problem
 from catransformers.models.families.net import Batch
@@ -50,7 +50,7 @@ class Stretches:
         length: tokens that a stretch should give.
     """
 
-    def __init__(self, source: Source, length: int) -> None:
+    def __init__(self, source: DataSource, length: int) -> None:
         self.source, self.length = source, length
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.data import DataSource, Sample, open_data
 from catransformers.accuracy.tasks.classes import ClassesTask
 from catransformers.accuracy.tasks.on_data import Collate, for_classifier, text_length, text_of, trimmed
 from catransformers.models.loading.tokenizer import TextTokenizer
@@ -49,7 +49,7 @@ class TextClassesTask(ClassesTask):
     name = "text-classification"
     metrics = ("f1", "matthews")
 
-    def __init__(self, source: Source, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
+    def __init__(self, source: DataSource, section: AccuracySection, tokenizer: TextTokenizer, length: int) -> None:
         super().__init__(source, section)
         self.tokenizer, self.length = tokenizer, length
 

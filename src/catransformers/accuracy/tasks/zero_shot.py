@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.data import Sample, Source, open_data
+from catransformers.accuracy.data import DataSource, Sample, open_data
 from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.metrics.zero_shot_classifier import (
     DEFAULT_TEMPLATES,
@@ -77,7 +77,7 @@ class ZeroShotTask(DataTask):
 
     def __init__(
         self,
-        source: Source,
+        source: DataSource,
         section: AccuracySection,
         preprocess: Callable[[Image.Image], Tensor],
         tokenize: Callable[[Sequence[str]], Tensor],

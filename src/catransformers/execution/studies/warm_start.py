@@ -43,7 +43,7 @@ HOPELESS, TWICE = "of a model that no accelerator keeps the limits with", "of a 
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class WarmStartSource:
     """Another study, whose trials are what this study's would be.
 
     Args:
@@ -64,7 +64,7 @@ class Sources:
         committed: whether an earlier run has committed what is adopted, and left only the files to take over.
     """
 
-    found: tuple[Source, ...]
+    found: tuple[WarmStartSource, ...]
     committed: bool
 
 
@@ -78,7 +78,7 @@ class Adoption:
         left_out: how many of the others' trials are not adopted, by reason.
     """
 
-    sources: tuple[Source, ...]
+    sources: tuple[WarmStartSource, ...]
     proposals: tuple[ProposalRecord, ...]
     left_out: Mapping[str, int]
 
@@ -109,7 +109,7 @@ def sources_of(
     if not config.search.warm_start:
         return None
     problems = Problems()
-    sources: list[Source] = []
+    sources: list[WarmStartSource] = []
     for folder in config.search.warm_start:
         with problems.collect():
             sources.append(_source(config, origin, StudyDirectory(Path(folder)), directory))
@@ -139,7 +139,9 @@ def plan_adoption(costs: Costs, sources: Sources, where: str = "") -> Adoption:
     return Adoption(sources.found, tuple(chosen), left_out)
 
 
-def _source(config: StudyConfig, origin: Mapping[str, str], directory: StudyDirectory, own: StudyDirectory) -> Source:
+def _source(
+    config: StudyConfig, origin: Mapping[str, str], directory: StudyDirectory, own: StudyDirectory
+) -> WarmStartSource:
     """Another study, checked.
 
     Raises:
@@ -171,7 +173,7 @@ def _source(config: StudyConfig, origin: Mapping[str, str], directory: StudyDire
     ]
     if found:
         raise InputError(found)
-    return Source(directory, tuple(trials))
+    return WarmStartSource(directory, tuple(trials))
 
 
 def _plain(config: StudyConfig) -> Request:
@@ -189,7 +191,7 @@ def changed_keys(then: Request, now: Request) -> dict[str, tuple[object, object]
     }
 
 
-def _chosen(costs: Costs, sources: Sequence[Source]) -> tuple[list[ProposalRecord], Counter[str]]:
+def _chosen(costs: Costs, sources: Sequence[WarmStartSource]) -> tuple[list[ProposalRecord], Counter[str]]:
     """The proposals of all trials that can be adopted, and how many cannot, by reason."""
     chosen: list[ProposalRecord] = []
     taken: set[int] = set()
@@ -214,7 +216,7 @@ def _index(costs: Costs, trial: TrialRecord) -> int | None:
         return None
 
 
-def _why_not(costs: Costs, source: Source, trial: TrialRecord, index: int | None, taken: set[int]) -> str:
+def _why_not(costs: Costs, source: WarmStartSource, trial: TrialRecord, index: int | None, taken: set[int]) -> str:
     """Why a trial is not adopted; an empty text if it is."""
     if trial.accuracy is None:
         return FAILED
@@ -259,7 +261,7 @@ def adopt(adoption: Adoption, config: StudyConfig, directory: StudyDirectory, st
     listen(TrialsAdopted(len(waiting), dict(adoption.left_out)))
 
 
-def _lookup(sources: Sequence[Source], proposal: ProposalRecord) -> tuple[Source, TrialRecord] | None:
+def _lookup(sources: Sequence[WarmStartSource], proposal: ProposalRecord) -> tuple[WarmStartSource, TrialRecord] | None:
     """The first of the sources' trials of a model; every other one of the same model came out the same."""
     for source in sources:
         for trial in source.trials:
@@ -270,7 +272,11 @@ def _lookup(sources: Sequence[Source], proposal: ProposalRecord) -> tuple[Source
 
 
 def _take(
-    source: Source, trial: TrialRecord, proposal: ProposalRecord, config: StudyConfig, directory: StudyDirectory
+    source: WarmStartSource,
+    trial: TrialRecord,
+    proposal: ProposalRecord,
+    config: StudyConfig,
+    directory: StudyDirectory,
 ) -> None:
     """Put a trial's files in its folder here, as if it had been run; done twice, they are the same.
 

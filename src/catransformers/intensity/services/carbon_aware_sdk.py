@@ -15,7 +15,7 @@ from typing import ClassVar
 from urllib.parse import urlencode
 
 from catransformers.errors import InputError, Problem
-from catransformers.intensity.hourly import IntensityProfile, Origin
+from catransformers.intensity.hourly import IntensityProfile, Provenance
 from catransformers.intensity.http import Http, base_url
 from catransformers.intensity.source import asked, item, items, local_time, point, profile
 
@@ -32,7 +32,7 @@ class CarbonAwareSdk:
 
     @classmethod
     def address(cls, environ: Mapping[str, str]) -> str:
-        """See `Source`."""
+        """See `IntensitySource`."""
         text = environ.get(URL, "").strip()
         if not text:
             raise InputError(Problem(URL, "is not set", hint=f"set it in the environment: export {URL}=https://…"))
@@ -40,11 +40,11 @@ class CarbonAwareSdk:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> CarbonAwareSdk:
-        """From `CARBON_AWARE_SDK_URL`; raises like `Source`."""
+        """From `CARBON_AWARE_SDK_URL`; raises like `IntensitySource`."""
         return cls(cls.address(environ))
 
     def fetch(self, zone: str, start: datetime, end: datetime, now: datetime, http: Http) -> IntensityProfile:
-        """See `Source`. A zone is a location of the server, `westus` say."""
+        """See `IntensitySource`. A zone is a location of the server, `westus` say."""
         del start, end, now  # the server's current forecast is what there is
         url = f"{self.base}/emissions/forecasts/current?{urlencode({'location': zone})}"
         answer = asked(WHO, zone, "", "its /locations", lambda: http.get_json(WHO, url))
@@ -53,7 +53,7 @@ class CarbonAwareSdk:
         points = [
             point(WHO, entry, f"forecastData[{number}]", "timestamp", "value") for number, entry in enumerate(data)
         ]
-        origin = Origin(
+        origin = Provenance(
             zone,
             local_time(zone),
             kind="forecast",

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from catransformers.carbon.grid import Basis
-from catransformers.intensity.hourly import IntensityProfile, Origin
+from catransformers.intensity.hourly import IntensityProfile, Provenance
 from catransformers.intensity.http import Http, base_url, secret_of
 from catransformers.intensity.source import asked, items, local_time, point, profile
 
@@ -34,16 +34,16 @@ class ElectricityMaps:
 
     @classmethod
     def address(cls, environ: Mapping[str, str]) -> str:
-        """See `Source`."""
+        """See `IntensitySource`."""
         return base_url(environ.get(URL) or "https://api.electricitymaps.com", URL, secret=True)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> ElectricityMaps:
-        """From `ELECTRICITY_MAPS_TOKEN` (and `ELECTRICITY_MAPS_URL`); raises like `Source`."""
+        """From `ELECTRICITY_MAPS_TOKEN` (and `ELECTRICITY_MAPS_URL`); raises like `IntensitySource`."""
         return cls(cls.address(environ), secret_of(environ, TOKEN))
 
     def fetch(self, zone: str, start: datetime, end: datetime, now: datetime, http: Http) -> IntensityProfile:
-        """See `Source`; the history of the last day is asked for too when the forecast begins after `start`."""
+        """See `IntensitySource`; the history of the last day too when the forecast begins after `start`."""
         hours = math.ceil((end - now).total_seconds() / 3600) + 1
         query = {"zone": zone}
         if hours > HORIZONS_H[0]:
@@ -53,7 +53,7 @@ class ElectricityMaps:
         if first > start:
             known = {p.time for p in points}
             points += [p for p in self._points("history", {"zone": zone}, http) if p.time not in known]
-        origin = Origin(
+        origin = Provenance(
             zone,
             local_time(zone),
             Basis("lifecycle", "consumption", "average"),

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from catransformers.carbon.grid import Basis
 from catransformers.errors import InputError, Problem
-from catransformers.intensity.hourly import IntensityProfile, Origin
+from catransformers.intensity.hourly import IntensityProfile, Provenance
 from catransformers.intensity.http import Http, base_url
 from catransformers.intensity.source import asked, item, items, point, profile
 
@@ -35,7 +35,7 @@ class UnitedKingdom:
 
     @classmethod
     def address(cls, environ: Mapping[str, str]) -> str:
-        """See `Source`."""
+        """See `IntensitySource`."""
         return base_url(environ.get(URL) or "https://api.carbonintensity.org.uk", URL, secret=False)
 
     @classmethod
@@ -44,7 +44,7 @@ class UnitedKingdom:
         return cls(cls.address(environ))
 
     def fetch(self, zone: str, start: datetime, end: datetime, now: datetime, http: Http) -> IntensityProfile:
-        """See `Source`. A zone is `GB`, or `GB-1` to `GB-17` for the regions of the API."""
+        """See `IntensitySource`. A zone is `GB`, or `GB-1` to `GB-17` for the regions of the API."""
         del end, now  # it answers for 48 hours from `start`, whatever is asked
         region = _region(zone)
         begin = start.astimezone(UTC)
@@ -59,7 +59,7 @@ class UnitedKingdom:
             point(WHO, _known(entry), f"data[{number}]", "from", "intensity", "forecast")
             for number, entry in enumerate(items(WHO, answer, "data"))
         ]
-        origin = Origin(
+        origin = Provenance(
             zone,
             "Europe/London",
             Basis("direct", "consumption", "average"),

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from catransformers.carbon.grid import Basis
-from catransformers.intensity.hourly import IntensityProfile, Origin
+from catransformers.intensity.hourly import IntensityProfile, Provenance
 from catransformers.intensity.http import Http, RefusedError, SourceError, base_url, secret_of
 from catransformers.intensity.source import asked, item, items, local_time, point, profile
 
@@ -40,16 +40,16 @@ class WattTime:
 
     @classmethod
     def address(cls, environ: Mapping[str, str]) -> str:
-        """See `Source`."""
+        """See `IntensitySource`."""
         return base_url(environ.get(URL) or "https://api.watttime.org", URL, secret=True)
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> WattTime:
-        """From `WATTTIME_USER` and `WATTTIME_PASSWORD` (and `WATTTIME_URL`); raises like `Source`."""
+        """From `WATTTIME_USER` and `WATTTIME_PASSWORD` (and `WATTTIME_URL`); raises like `IntensitySource`."""
         return cls(cls.address(environ), secret_of(environ, USER), secret_of(environ, PASSWORD))
 
     def fetch(self, zone: str, start: datetime, end: datetime, now: datetime, http: Http) -> IntensityProfile:
-        """See `Source`. A zone is a region of WattTime, `CAISO_NORTH` say."""
+        """See `IntensitySource`. A zone is a region of WattTime, `CAISO_NORTH` say."""
         hours = min(MOST_HOURS, max(1, math.ceil((end - now).total_seconds() / 3600) + 1))
         query = urlencode({"region": zone, "signal_type": SIGNAL, "horizon_hours": hours})
         answer = asked(
@@ -67,7 +67,7 @@ class WattTime:
             for number, entry in enumerate(items(WHO, answer, "data"))
         ]
         points = [replace(p, g_per_kwh=p.g_per_kwh * G_PER_KWH_OF_LBS_PER_MWH) for p in points]
-        origin = Origin(
+        origin = Provenance(
             zone,
             local_time(zone),
             Basis("direct", "unstated", "marginal"),

@@ -1,7 +1,7 @@
 """Base models on disk: this package's own files, and folders in the layouts of open_clip, timm and Hugging Face.
 
-One function per layout. Each gives a `Source`: the spec now, from the configuration; the weights when they are asked
-for. So a spec and the net of it cannot come from different places, and a study is checked without reading weights.
+One function per layout. Each gives a `ModelSource`: the spec now, from the configuration; the weights when they are
+asked for. So a spec and its net cannot come from different places, and a study is checked without reading weights.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ FORMATS: Final[Mapping[str, str]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class ModelSource:
     """A base model whose weights are not read yet.
 
     Args:
@@ -74,7 +74,7 @@ class Source:
     class_names: tuple[str, ...] | None = None
 
 
-def file_source(path: Path) -> Source:
+def file_source(path: Path) -> ModelSource:
     """A model in one file: one that this package wrote.
 
     Raises:
@@ -87,7 +87,7 @@ def file_source(path: Path) -> Source:
     raise InputError(Problem(WHERE, what, "a file that this package wrote, with its .json", hint))
 
 
-def own_source(path: Path) -> Source:
+def own_source(path: Path) -> ModelSource:
     """A file that `save_model` wrote.
 
     Raises:
@@ -114,7 +114,7 @@ def own_source(path: Path) -> Source:
             return Preprocess.from_dict(content["preprocess"], f"{description}: preprocess")
         return Preprocess(spec.vision.image_size) if isinstance(spec, ClipSpec) else None
 
-    return Source(spec, net, preprocess, _tokenizer(path.parent), None if names is None else tuple(names))
+    return ModelSource(spec, net, preprocess, _tokenizer(path.parent), None if names is None else tuple(names))
 
 
 def _tokenizer(folder: Path) -> Path | None:
@@ -123,7 +123,7 @@ def _tokenizer(folder: Path) -> Path | None:
     return folder if any((folder / name).is_file() for name in ("vocab.txt", "vocab.json", "tokenizer.model")) else None
 
 
-def folder_source(folder: Path, name: str) -> Source:
+def folder_source(folder: Path, name: str) -> ModelSource:
     """A folder in any of the layouts; of open_clip's and Hugging Face's in one, that of which there are weights.
 
     Args:
@@ -160,7 +160,7 @@ def spec_in(path: Path, name: str) -> ClipSpec:
         raise InputError(Problem(WHERE, f"{path} is not an open_clip configuration: {error!r}")) from error
 
 
-def _open_clip_folder(folder: Path, name: str) -> Source:
+def _open_clip_folder(folder: Path, name: str) -> ModelSource:
     spec, settings = spec_in(folder / OPEN_CLIP_CONFIG, name), read_config(folder / OPEN_CLIP_CONFIG, WHERE)
 
     def net() -> Net:
@@ -172,10 +172,10 @@ def _open_clip_folder(folder: Path, name: str) -> Source:
 
         return preprocess_from(spec.vision.image_size, settings.get("preprocess_cfg") or {}, WHERE)
 
-    return Source(spec, net, preprocess, _tokenizer(folder))
+    return ModelSource(spec, net, preprocess, _tokenizer(folder))
 
 
-def _timm_folder(folder: Path, config: Mapping[str, Any], name: str) -> Source:
+def _timm_folder(folder: Path, config: Mapping[str, Any], name: str) -> ModelSource:
     from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
 
     architecture, arguments = vit_formats.timm_arguments(config, name)
@@ -186,7 +186,7 @@ def _timm_folder(folder: Path, config: Mapping[str, Any], name: str) -> Source:
 
 def timm_source(
     spec: VitSpec, settings: Mapping[str, Any], read: Callable[[], dict[str, Tensor]], name: str, where: str
-) -> Source:
+) -> ModelSource:
     """A vision transformer of timm's.
 
     Args:
@@ -200,7 +200,7 @@ def timm_source(
     from catransformers.models.loading.preprocess import preprocess_of_timm  # noqa: PLC0415 - imports torch
 
     names = settings.get("label_names")
-    return Source(
+    return ModelSource(
         spec,
         lambda: fill(spec, vit_formats.tensors_from_timm(spec, read(), where), name, where),
         lambda: preprocess_of_timm(settings, spec.encoder.image_size, where),
@@ -208,7 +208,7 @@ def timm_source(
     )
 
 
-def _huggingface(folder: Path, config: Mapping[str, Any], name: str) -> Source:
+def _huggingface(folder: Path, config: Mapping[str, Any], name: str) -> ModelSource:
     """A folder that transformers' `save_pretrained` wrote, or that was published in its layout."""
     kind = str(config.get("model_type"))
     if kind not in FORMATS:
@@ -231,7 +231,7 @@ def _huggingface(folder: Path, config: Mapping[str, Any], name: str) -> Source:
         return preprocess_of_huggingface(settings, size, name, "clip" if isinstance(spec, ClipSpec) else "vit")
 
     tokenizer = None if isinstance(spec, VitSpec) else _tokenizer(folder)
-    return Source(spec, net, preprocess, tokenizer, _class_names(config, spec))
+    return ModelSource(spec, net, preprocess, tokenizer, _class_names(config, spec))
 
 
 def _processor(folder: Path) -> dict[str, Any] | None:

@@ -32,7 +32,7 @@ from catransformers.models.loading.folders import (
     OWN_FILE,
     WHERE,
     WHERE_WEIGHTS,
-    Source,
+    ModelSource,
     file_source,
     fill,
     folder_source,
@@ -84,7 +84,7 @@ def shipped() -> Mapping[str, Path]:
     return {name: data / folder for name, folder in _SHIPPED.items() if (data / folder).is_dir()}
 
 
-def find_source(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
+def find_source(base: str, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """Where a base model comes from.
 
     Where an architecture is known by its name, but no weights are on this machine, only reading them is an error.
@@ -111,7 +111,7 @@ def find_source(base: str, pretrained: str | None, *, allow_network: bool) -> So
     return _hub(base, pretrained, allow_network=allow_network)
 
 
-def _here(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
+def _here(base: str, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """What ships with the package or has a path on this machine."""
     path = Path(base).expanduser()
     if base not in shipped() and path.is_file() and path.suffix == ".json":
@@ -135,7 +135,7 @@ def _open_clip_named(name: str) -> ClipSpec | None:
     return open_clip_base.open_clip_spec(name) if open_clip_base.is_open_clip_name(name) else None
 
 
-def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_network: bool) -> Source:
+def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """An architecture of open_clip by name, with a checkpoint file or a tag of open_clip's list."""
     if pretrained is None:
 
@@ -144,7 +144,7 @@ def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_netwo
             hint = "a random model would be searched for nothing"
             raise InputError(Problem(WHERE_WEIGHTS, what, "a checkpoint file, or a tag of open_clip's list", hint))
 
-        return Source(spec, missing)
+        return ModelSource(spec, missing)
     settings: Mapping[str, Any] = {}
     file = _weights_file(pretrained)
     if file is None and find_spec("open_clip") is not None:  # without it only reading the weights is an error
@@ -162,7 +162,7 @@ def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_netwo
 
         return preprocess_from(spec.vision.image_size, settings, WHERE_WEIGHTS)
 
-    return Source(spec, net, preprocess)
+    return ModelSource(spec, net, preprocess)
 
 
 def _weights_file(pretrained: str) -> Path | None:
@@ -179,7 +179,7 @@ def _weights_file(pretrained: str) -> Path | None:
     return None
 
 
-def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> Source:
+def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """An architecture of timm by name, with a checkpoint file, or with the published weights of its tag."""
     from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
     from catransformers.models.loading.torchvision_compat import import_beside_torchvision  # noqa: PLC0415
@@ -198,7 +198,7 @@ def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> Source:
     return timm_source(spec, described, lambda: read_tensors(file, WHERE_WEIGHTS), str(file), WHERE_WEIGHTS)
 
 
-def _hub(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
+def _hub(base: str, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """A model of the zoo, or any repository of Hugging Face's hub."""
     known, repositories = _in_zoo(base)
     if not repositories:
@@ -214,7 +214,7 @@ def _hub(base: str, pretrained: str | None, *, allow_network: bool) -> Source:
     return _as_named(base, _repository((found or repositories)[0], published, allow_network=allow_network))
 
 
-def _repository(name: str, published: Callable[[], ModelSpec] | None, *, allow_network: bool) -> Source:
+def _repository(name: str, published: Callable[[], ModelSpec] | None, *, allow_network: bool) -> ModelSource:
     """A repository of the hub: from its cache, or downloaded, or at least the spec that it is known to have."""
     folder = cached_folder(name)
     complete = folder is not None and has_weights(folder)
@@ -227,7 +227,7 @@ def _repository(name: str, published: Callable[[], ModelSpec] | None, *, allow_n
     if folder is not None:
         return replace(folder_source(folder, name), net=later)
     assert published is not None  # noqa: S101 - for the type checker
-    return Source(published(), later)
+    return ModelSource(published(), later)
 
 
 def _unknown(base: str) -> Problem:
@@ -260,7 +260,7 @@ def _published(spec: ModelSpec) -> ModelSpec:
     return spec
 
 
-def _as_named(name: str, source: Source) -> Source:
+def _as_named(name: str, source: ModelSource) -> ModelSource:
     """A source that stands for a named model: of the same dimensions, and used on texts as long as the name says.
 
     Raises:

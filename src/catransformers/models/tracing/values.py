@@ -105,13 +105,13 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class Producer:
     """The call that made a value: which operation, its number, its operands' values, and where they came from then."""
 
     op: str
     call: int
     operands: tuple[Key, ...]
-    before: tuple[Origin | None, ...]
+    before: tuple[Producer | None, ...]
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class Values:
 
     parameters: Mapping[int, tuple[str, int]]
     _states: dict[int, frozenset[int] | None] = field(default_factory=dict)
-    _origins: dict[Key, Origin] = field(default_factory=dict)
+    _origins: dict[Key, Producer] = field(default_factory=dict)
     _roots: dict[Key, Key] = field(default_factory=dict)
     _active: set[Key] = field(default_factory=set)
     _claimed: set[int] = field(default_factory=set)
@@ -168,12 +168,12 @@ class Values:
         """The tensor of which a value is a function, element by element."""
         return self._roots.get(key(tensor), key(tensor))
 
-    def origin(self, value: Tensor | Key) -> Origin | None:
+    def origin(self, value: Tensor | Key) -> Producer | None:
         """The call that made a value, or else the last one that wrote to its storage."""
         at = key(value) if isinstance(value, Tensor) else value
         return self._origins.get(at) or self._origins.get((at[0], -1, -1))
 
-    def back(self, tensor: Tensor, through: frozenset[str], to: frozenset[str]) -> Origin | None:
+    def back(self, tensor: Tensor, through: frozenset[str], to: frozenset[str]) -> Producer | None:
         """The nearest call of one of `to` that a value comes from, through calls of `through` alone."""
         origin = self.origin(tensor)
         for _ in range(_WALK):
@@ -188,7 +188,7 @@ class Values:
     def follow(self, call: Call, number: int) -> None:
         """Note what the results of a call are and where they come from."""
         operands = call.operands
-        origin = Origin(call.op, number, tuple(map(key, operands)), tuple(map(self.origin, operands)))
+        origin = Producer(call.op, number, tuple(map(key, operands)), tuple(map(self.origin, operands)))
         storages = {at[0] for at in origin.operands}
         state = self._result_state(call, operands)
         roots = {self.root(t) for t in operands if t.dim() and t.is_floating_point()}

@@ -26,9 +26,9 @@ from catransformers.reports.study.summary import (
     Interval,
     Member,
     Provenance,
-    Score,
     StudySummary,
     Trial,
+    ValueWithError,
     choose_headline,
 )
 from catransformers.search.costs.designs import DesignCost
@@ -79,7 +79,9 @@ def summarise(results: StudyResults) -> StudySummary:
         exhausted=results.finished,
         provenance=_provenance(results),
         limits=costs.limits,
-        tuned_validation=None if tuned is None or tuned.accuracy is None else Score(tuned.accuracy, tuned.accuracy_se),
+        tuned_validation=None
+        if tuned is None or tuned.accuracy is None
+        else ValueWithError(tuned.accuracy, tuned.accuracy_se),
         tuned_test=None if tuned is None else _score(results.evaluation(tuned.number, "test")),
         own=own_footprint(
             config.execution,
@@ -112,7 +114,7 @@ def _trials(results: StudyResults, members: set[int]) -> dict[int, Trial]:
             reason=record.proposal.reason,
             seconds=record.seconds,
             error=record.error,
-            accuracy=None if record.accuracy is None else Score(record.accuracy, record.accuracy_se),
+            accuracy=None if record.accuracy is None else ValueWithError(record.accuracy, record.accuracy_se),
             cost=found[record.number],
             range_kg=ranges.get(record.number),
             on_front=record.number in members,
@@ -235,12 +237,12 @@ def _front_design(name: str, results: StudyResults, trial: Trial, cost: DesignCo
     )
 
 
-def _score(record: EvaluationRecord | None) -> Score | None:
-    return None if record is None else Score(record.accuracy, record.standard_error)
+def _score(record: EvaluationRecord | None) -> ValueWithError | None:
+    return None if record is None else ValueWithError(record.accuracy, record.standard_error)
 
 
-def _loss(difference: float | None, error: float | None) -> Score | None:
-    return None if difference is None else Score(-difference if difference else 0.0, error)
+def _loss(difference: float | None, error: float | None) -> ValueWithError | None:
+    return None if difference is None else ValueWithError(-difference if difference else 0.0, error)
 
 
 def _provenance(results: StudyResults) -> Provenance:

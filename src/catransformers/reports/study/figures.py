@@ -13,7 +13,7 @@ from typing import Any
 
 from catransformers.errors import present
 from catransformers.lazy import lazy
-from catransformers.reports.study.summary import Design, Score, StudySummary, Trial, saving
+from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving
 from catransformers.reports.wording import AXES, Unit, amount, compact, percent, plural, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
 
@@ -147,7 +147,7 @@ def _cost(design: Design) -> float:
 
 
 def _points(
-    role: str, name: str, unit: Unit, items: list[tuple[float, Score, str]], names: list[Design] | None = None
+    role: str, name: str, unit: Unit, items: list[tuple[float, ValueWithError, str]], names: list[Design] | None = None
 ) -> Any:
     """A scatter of (cost, accuracy, hover text) with error bars."""
     size = {"trial": 6, "front": 10, "base": 13}[role]
@@ -191,13 +191,13 @@ def _ring(best: Design, unit: Unit, price: Price) -> Any:
     )
 
 
-def _trial_point(trial: Trial, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
+def _trial_point(trial: Trial, summary: StudySummary, price: Price) -> tuple[float, ValueWithError, str]:
     cost, accuracy = present(trial.cost), present(trial.accuracy)
     text = _hover(f"Trial {trial.number} ({trial.origin})", trial, accuracy, summary)
     return price(cost), accuracy, text
 
 
-def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[float, Score, str]:
+def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[float, ValueWithError, str]:
     accuracy = present(design.validation)
     title = "Base, unpruned" if design.is_base else f"Design {design.name} (trial {design.trial})"
     text = _hover(title, design, accuracy, summary)
@@ -209,7 +209,7 @@ def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[
     return price(design.cost), accuracy, text
 
 
-def _hover(title: str, item: Trial | Design, accuracy: Score, summary: StudySummary) -> str:
+def _hover(title: str, item: Trial | Design, accuracy: ValueWithError, summary: StudySummary) -> str:
     """Lines of a hover box; every text in it is ours or an integer, so nothing needs escaping."""
     cost = present(item.cost)
     low, _, high = present(item.range_kg)

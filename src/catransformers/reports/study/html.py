@@ -17,9 +17,9 @@ from catransformers.reports import assumptions
 from catransformers.reports.figures.template import plotly_script, render
 from catransformers.reports.study import figures, narrative
 from catransformers.reports.study import search_footprint_words as own_words
-from catransformers.reports.study.parts import Part, carbon_parts, energy_parts, operator_rows
+from catransformers.reports.study.parts import Share, carbon_parts, energy_parts, operator_rows
 from catransformers.reports.study.static import front_svg
-from catransformers.reports.study.summary import Design, Score, StudySummary, Trial, saving, tolerated_loss
+from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving, tolerated_loss
 from catransformers.reports.wording import (
     AXES,
     DIMENSIONS,
@@ -93,7 +93,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "rule": _rule(summary),
         "carbon_legend": _present([carbon_parts(d.estimate) for d in shown]),
         "energy_legend": _present([energy_parts(d.estimate) for d in shown]),
-        "operator_legend": [Part(name, name, 1.0) for name in components],
+        "operator_legend": [Share(name, name, 1.0) for name in components],
         "kept": _kept(summary),
         "kept_sentence": _kept_sentence(summary),
         "convergence": _convergence(summary),
@@ -118,7 +118,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
     }
 
 
-def _present(rows: Sequence[Sequence[Part]]) -> list[Part]:
+def _present(rows: Sequence[Sequence[Share]]) -> list[Share]:
     """The parts that any row has."""
     return [column[0] for column in zip(*rows, strict=True) if any(part.value > 0 for part in column)]
 
@@ -203,7 +203,7 @@ def _design(
     }
 
 
-def _texts(parts: Sequence[Part], quantity: str, whole: float) -> list[dict[str, Any]]:
+def _texts(parts: Sequence[Share], quantity: str, whole: float) -> list[dict[str, Any]]:
     return [
         {
             "key": part.key,
@@ -231,7 +231,7 @@ def _millions(parameters: int) -> str:
     return f"{number(parameters / 1e6)} M"
 
 
-def _score(value: Score | None) -> str:
+def _score(value: ValueWithError | None) -> str:
     return NONE if value is None else score(value.value, value.error)
 
 

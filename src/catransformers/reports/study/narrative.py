@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catransformers.errors import InfeasibleError, present
-from catransformers.reports.study.summary import Score, StudySummary, saving, tolerated_loss
+from catransformers.reports.study.summary import StudySummary, ValueWithError, saving, tolerated_loss
 from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 from catransformers.units import round_down
@@ -144,7 +144,7 @@ def _further(summary: StudySummary) -> str:
     return "".join(f"; {name} {amount(name, own)} against {amount(name, other)}" for name, own, other in values)
 
 
-def _loss(loss: Score, metric: str) -> str:
+def _loss(loss: ValueWithError, metric: str) -> str:
     if loss.error is not None and loss.error > UNSURE:
         return f"at an accuracy loss of {points(loss.value, loss.error)} points of {metric}, too unsure to tell much,"
     if loss.error is not None and abs(loss.value) <= loss.error:
@@ -174,7 +174,7 @@ def accuracies(summary: StudySummary) -> str:
     )
 
 
-def _percent(accuracy: Score) -> str:
+def _percent(accuracy: ValueWithError) -> str:
     return f"{score(accuracy.value, accuracy.error)}{NBSP}%"
 
 

@@ -22,7 +22,7 @@ ENERGY_NAMES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Share:
     """A part of a total: `key` names its colour, `name` is for people."""
 
     key: str
@@ -40,24 +40,24 @@ class OperatorTime:
     bound: str
 
 
-def carbon_parts(estimate: Estimate) -> tuple[Part, ...]:
+def carbon_parts(estimate: Estimate) -> tuple[Share, ...]:
     """Die, DRAM, package and use, kgCO2e."""
     print_ = estimate.footprint
     return (
-        Part("die", "die", float(print_.die_kg)),
-        Part("dram", "DRAM", float(print_.dram_kg)),
-        Part("package", "package", float(print_.package_kg)),
-        Part("operational", "use", float(print_.operational_kg)),
+        Share("die", "die", float(print_.die_kg)),
+        Share("dram", "DRAM", float(print_.dram_kg)),
+        Share("package", "package", float(print_.package_kg)),
+        Share("operational", "use", float(print_.operational_kg)),
     )
 
 
-def energy_parts(estimate: Estimate) -> tuple[Part, ...]:
+def energy_parts(estimate: Estimate) -> tuple[Share, ...]:
     """Energy of one inference by component, J, in the order of `ENERGY_NAMES`."""
     sums = dict.fromkeys(ENERGY_NAMES, 0.0)
     for row in estimate.cost.rows:
         for component, joules in row.energy_split_j.items():
             sums[component] = sums.get(component, 0.0) + joules
-    return tuple(Part(key, ENERGY_NAMES.get(key, key), joules) for key, joules in sums.items())
+    return tuple(Share(key, ENERGY_NAMES.get(key, key), joules) for key, joules in sums.items())
 
 
 def operator_rows(estimate: Estimate) -> tuple[OperatorTime, ...]:

@@ -32,7 +32,7 @@ Interval = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ValueWithError:
     """An accuracy, or a difference of two, as a fraction, and its standard error (None where it is not known)."""
 
     value: float
@@ -73,7 +73,7 @@ class Trial:
     reason: Mapping[str, float]
     seconds: float
     error: str = ""
-    accuracy: Score | None = None
+    accuracy: ValueWithError | None = None
     cost: DesignCost | None = None
     range_kg: Interval | None = None
     on_front: bool = False
@@ -107,13 +107,13 @@ class Design:
     cost: DesignCost
     range_kg: Interval
     estimate: Estimate
-    validation: Score | None = None
-    test: Score | None = None
-    validation_loss: Score | None = None
-    test_loss: Score | None = None
+    validation: ValueWithError | None = None
+    test: ValueWithError | None = None
+    validation_loss: ValueWithError | None = None
+    test_loss: ValueWithError | None = None
 
     @property
-    def loss(self) -> Score | None:
+    def loss(self) -> ValueWithError | None:
         """The accuracy loss to quote: on the test set, or on the validation set before there is one."""
         return self.test_loss or self.validation_loss
 
@@ -208,8 +208,8 @@ class StudySummary:
     reference_cost: float
     provenance: Provenance
     limits: Limits
-    tuned_validation: Score | None = None
-    tuned_test: Score | None = None
+    tuned_validation: ValueWithError | None = None
+    tuned_test: ValueWithError | None = None
     own: OwnFootprint | None = None
     warnings: tuple[str, ...] = ()
     further_references: tuple[float, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 from catransformers.reports.study import narrative
 from catransformers.reports.study.search_footprint_words import own_object
-from catransformers.reports.study.summary import UNUSUAL, Design, Member, Score, StudySummary, saving
+from catransformers.reports.study.summary import UNUSUAL, Design, Member, StudySummary, ValueWithError, saving
 from catransformers.reports.wording import breakable, compact, number, percent, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
 from catransformers.units import MM2_PER_M2
@@ -53,7 +53,7 @@ def design_object(design: Design) -> dict[str, Any]:
 def accuracy_object(design: Design) -> dict[str, Any]:
     """Accuracies and losses against the base (base minus design), fractions with their standard errors."""
 
-    def plain(value: Score | None) -> dict[str, float | None] | None:
+    def plain(value: ValueWithError | None) -> dict[str, float | None] | None:
         return None if value is None else value.to_dict()
 
     return {
@@ -170,7 +170,7 @@ def _flat(member: Member, summary: StudySummary) -> dict[str, Any]:
     row: dict[str, Any] = {"study": summary.name, "design": member.name, "trial": design.trial, **design.dimensions}
     row |= {"params": estimate.parameters, "macs": estimate.macs, **cost.accelerator.to_dict()}
     for name in ("validation", "test", "validation_loss", "test_loss"):
-        value: Score | None = getattr(design, name)
+        value: ValueWithError | None = getattr(design, name)
         row[name] = "" if value is None else value.value
         row[f"{name}_se"] = "" if value is None or value.error is None else value.error
     return row | {

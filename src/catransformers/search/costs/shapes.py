@@ -16,7 +16,7 @@ import numpy as np
 from catransformers.search.costs.stacks import StackCosts
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.workloads import families
-from catransformers.workloads.operators import Part, Workload, concatenate
+from catransformers.workloads.operators import Workload, WorkloadPart, concatenate
 from catransformers.workloads.spec import ModelSpec
 
 
@@ -31,7 +31,7 @@ def variants_of(space: ModelSpace, prefix: str) -> list[dict[str, int]]:
     return [dict(zip(names, choice, strict=True)) for choice in product(*(space.values[name] for name in names))]
 
 
-def _parts_of(spec: ModelSpec, prefix: str) -> list[Part]:
+def _parts_of(spec: ModelSpec, prefix: str) -> list[WorkloadPart]:
     return [part for part in families.parts(spec) if prefix in ("", f"{part.component}.")]
 
 
@@ -69,7 +69,7 @@ class StackShapes:
         """What the variants of one stack, named by its `prefix`, are made of; in the order of `variants_of`."""
         layers: dict[Workload, int] = {}
         stems: dict[Workload, int] = {}
-        known: dict[tuple[int, ...], tuple[int, int, list[Part]]] = {}
+        known: dict[tuple[int, ...], tuple[int, int, list[WorkloadPart]]] = {}
         rows = []
         for variant in variants_of(space, prefix):
             spec, count = space.base.with_dimensions(variant), variant[f"{prefix}layers"]
