@@ -51,7 +51,7 @@ def override(
     if workers is not None:
         changes["execution"] = replace(config.execution, workers=workers)
         problems = [problem for problem in problems if not problem.where.endswith(": execution.workers")]
-    return replace(config, **changes), problems
+    return replace(config, given=config.given | changes.keys(), **changes), problems
 
 
 def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | None) -> None:
