@@ -11,7 +11,14 @@ At run time the name is a stand-in; for type checkers it is the module:
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any
+from pkgutil import resolve_name
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from catransformers.extras import not_installed
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 
 class _Lazy:
@@ -39,3 +46,29 @@ def lazy(name: str) -> Any:
         ModuleNotFoundError: on that first use, where it is not installed.
     """
     return _Lazy(name)
+
+
+class CallablePackage(ModuleType):
+    """A package that can also be called: `ct.search(…)` runs a study, `ct.search.space` is its module.
+
+    A package becomes one by `sys.modules[__name__].__class__ = CallablePackage` and a name `CALLED`,
+    `"module:function"`, whose function is imported at the first call.
+    """
+
+    CALLED: str
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What the function gives, see `CALLED`."""
+        return self._called()(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Signature:
+        from inspect import signature  # noqa: PLC0415 - slow to import, for completion only
+
+        return signature(self._called())
+
+    def _called(self) -> Any:
+        try:
+            return resolve_name(self.CALLED)
+        except ModuleNotFoundError as error:
+            raise not_installed(error) or error from error

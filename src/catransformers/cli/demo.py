@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import click
 
-from catransformers.cli.search import override, run
+from catransformers.cli.search import overrides, run
 from catransformers.config.study import parse
 
 
@@ -28,7 +27,5 @@ def demo(out: Path, trials: int | None, workers: int | None, seed: int | None) -
     interruption.
     """
     text = files("catransformers.data").joinpath("studies/demo.toml").read_text(encoding="utf-8")
-    config, problems = parse(text, "demo.toml")
-    if seed is not None:
-        config = replace(config, search=replace(config.search, seed=seed))
-    run("demo.toml", *override(config, problems, trials, workers), out)
+    changes = overrides(search={"trials": trials, "seed": seed}, execution={"workers": workers})
+    run("demo.toml", *parse(text, "demo.toml", changes), out)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,22 +36,13 @@ def search(study: Path, out: Path | None, trials: int | None, workers: int | Non
     and report/ (see `catransformers report`). In mode hardware the model is fixed: its exact front over all
     accelerators is there in seconds, without training, and report/ holds it.
     """
-    config, problems = read(study)
-    run(str(study), *override(config, problems, trials, workers), out)
+    run(str(study), *read(study, overrides(search={"trials": trials}, execution={"workers": workers})), out)
 
 
-def override(
-    config: StudyConfig, problems: list[Problem], trials: int | None, workers: int | None
-) -> tuple[StudyConfig, list[Problem]]:
-    """The config with the command line's values in the place of the file's."""
-    changes: dict[str, Any] = {}
-    if trials is not None:
-        changes["search"] = replace(config.search, trials=trials)
-        problems = [problem for problem in problems if not problem.where.endswith(": search.trials")]
-    if workers is not None:
-        changes["execution"] = replace(config.execution, workers=workers)
-        problems = [problem for problem in problems if not problem.where.endswith(": execution.workers")]
-    return replace(config, given=config.given | changes.keys(), **changes), problems
+def overrides(**sections: Mapping[str, object | None]) -> dict[str, dict[str, object]]:
+    """By section, the keys that the command line gives in the place of the file's."""
+    given = {name: {key: value for key, value in keys.items() if value is not None} for name, keys in sections.items()}
+    return {name: keys for name, keys in given.items() if keys}
 
 
 def run(where: str, config: StudyConfig, problems: list[Problem], out: Path | None) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, TypeVar
 
 import tomli_w
@@ -120,8 +121,16 @@ def _said(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
+#: Keys by section that take the place of a study's own, or are added to them: `{"search": {"trials": 10}}`.
+Changes = Mapping[str, Mapping[str, Any]]
+
+
+def read(path: Path, changes: Changes = MappingProxyType({})) -> tuple[StudyConfig, list[Problem]]:
     """Read a study file; see `parse`. Paths in it count from its own folder and come back absolute.
+
+    Args:
+        path: of the file.
+        changes: keys in the place of the file's.
 
     Raises:
         InputError: if there is no such file, it cannot be read, or it is not TOML (with the line).
@@ -131,7 +140,7 @@ def read(path: Path) -> tuple[StudyConfig, list[Problem]]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise InputError(Problem(str(path), f"cannot be read: {reason}", "a TOML study file")) from error
-    config, problems = parse(text, str(path))
+    config, problems = parse(text, str(path), changes)
     return _anchored(config, path.parent), problems
 
 
@@ -159,8 +168,8 @@ def _anchored(config: StudyConfig, folder: Path) -> StudyConfig:
     )
 
 
-def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:
-    """Check a study's text; `where` names it in messages.
+def parse(text: str, where: str, changes: Changes = MappingProxyType({})) -> tuple[StudyConfig, list[Problem]]:
+    """Check a study's text; `where` names it in messages, `changes` are keys in the place of its own.
 
     Returns:
         The config, and every problem of structure, type or range. When there are problems, the config has
@@ -173,9 +182,20 @@ def parse(text: str, where: str) -> tuple[StudyConfig, list[Problem]]:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InputError(Problem(where, f"not TOML: {error}")) from error
+    return read_tables(data, where, changes)
+
+
+def read_tables(
+    tables: Mapping[str, Any], where: str, changes: Changes = MappingProxyType({})
+) -> tuple[StudyConfig, list[Problem]]:
+    """Check a study's tables; as `parse`."""
+    data = dict(tables)
+    for section, keys in changes.items():
+        own = data.get(section, {})
+        data[section] = {**own, **keys} if isinstance(own, Mapping) and isinstance(keys, Mapping) else keys
     problems = Problems()
     config = StudyConfig.draft(data, f"{where}: ", problems, _unknown_key)
-    within = {f"{name}.{inner}" for name, table in data.items() if isinstance(table, dict) for inner in table}
+    within = {f"{name}.{inner}" for name, table in data.items() if isinstance(table, Mapping) for inner in table}
     return replace(config, given=frozenset(data) | within), problems
 
 
