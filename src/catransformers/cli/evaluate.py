@@ -12,7 +12,7 @@ from catransformers.cli.output import json_option, print_json
 from catransformers.cli.wording import options_named
 from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems, present
-from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial, on_benchmark, on_task
+from catransformers.execution.training.evaluation import Judged, check_benchmark, of_trial
 from catransformers.execution.training.plan import check_task, checked, folder_problems
 from catransformers.execution.training.result import plain
 from catransformers.reports.study.derive import read_results
@@ -160,7 +160,9 @@ def _name(model: str) -> str:
 
 
 def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any], *, as_json: bool) -> bool:
-    pools, metric = on_task(judged, section, options["device"])
+    from catransformers.execution.training import judging  # noqa: PLC0415 - torch
+
+    pools, metric = judging.on_task(judged, section, options["device"])
     if as_json:
         rows = {}
         for name, pool in pools.items():
@@ -175,8 +177,10 @@ def _show_task(judged: Judged, section: AccuracySection, options: dict[str, Any]
 
 def _show_benchmark(judged: Judged, out: Path, options: dict[str, Any], *, as_json: bool) -> bool:
     """Evaluate and show; whether anything could be evaluated."""
+    from catransformers.execution.training import judging  # noqa: PLC0415 - torch
+
     with EvaluationProgress(quiet=as_json) as watch:
-        result = on_benchmark(
+        result = judging.on_benchmark(
             judged,
             options["datasets"],
             out,

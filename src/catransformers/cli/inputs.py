@@ -10,8 +10,11 @@ from typing import Any
 import click
 
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems
+from catransformers.lazy import lazy
 from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import named_spec
+
+torch = lazy("torch")
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,7 +121,5 @@ def check_device(device: str) -> None:
     """
     if device == "cpu":
         return
-    import torch  # noqa: PLC0415 - only where a GPU is asked for
-
     if not torch.cuda.is_available():
         raise InputError(Problem("--device", "no CUDA device can be used here", "cpu"))

@@ -15,7 +15,6 @@ from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.errors import Problem, Problems, present
 from catransformers.execution.results import StudyResults
 from catransformers.execution.training.plan import RESULT, TrainingPlan, check_plan, checked, trial_model
-from catransformers.execution.training.run import run_training
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.terminal.screen import console
 from catransformers.reports.terminal.training import TrainingProgress, show_training
@@ -69,6 +68,8 @@ def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool
         plan, folder = _planned(study, trial, out, options)
         chief = os.environ.get("RANK", "0") == "0"
         known = (folder / RESULT).is_file()
+        from catransformers.execution.training.run import run_training  # noqa: PLC0415 - torch
+
         with TrainingProgress(quiet=as_json or not chief) as watch:
             result = run_training(plan, folder, watch)
     if result is None:

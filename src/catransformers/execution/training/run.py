@@ -8,12 +8,21 @@ where it was, and a finished one is only read.
 from __future__ import annotations
 
 import json
+import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
+
+from catransformers.accuracy.metrics.score import Score, paired_difference
+from catransformers.accuracy.tasks import open_task, task_kind
+from catransformers.accuracy.training.distributed import world
+from catransformers.accuracy.training.final import CHECKPOINTS, train
+from catransformers.accuracy.training.proxy import ProxySettings, torch_threads
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.metering import Recorder, begin, energy_file, record_of
 from catransformers.execution.studies.base_model import metadata_of, open_base
@@ -21,14 +30,12 @@ from catransformers.execution.studies.opening import data_of
 from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
 from catransformers.execution.training.result import PoolResult, TrainingResult, read_facts, read_result
 from catransformers.files import write_whole
+from catransformers.models.families.net import Net, float_copy
+from catransformers.models.loading.base import Base, load_base
+from catransformers.models.loading.storage import save_model
+from catransformers.models.loading.tensor_cache import content_key
 from catransformers.study.directory import exclusive
 from catransformers.study.records import EnergyRecord
-
-if TYPE_CHECKING:
-    from catransformers.accuracy.metrics.score import Score
-    from catransformers.models.families.net import Net
-    from catransformers.models.loading.base import Base
-
 
 #: (step from 1, of how many, loss).
 Listener = Callable[[int, int, float], None]
@@ -52,12 +59,6 @@ def run_training(plan: TrainingPlan, folder: Path, listen: Listener | None = Non
         TrialFailure: if the loss is not finite.
         KeyboardInterrupt: on Ctrl-C, after a checkpoint was written; the same call goes on.
     """
-    import torch  # noqa: PLC0415 - heavy
-
-    from catransformers.accuracy.tasks import open_task  # noqa: PLC0415
-    from catransformers.accuracy.training.distributed import world  # noqa: PLC0415
-    from catransformers.accuracy.training.final import CHECKPOINTS  # noqa: PLC0415
-    from catransformers.models.loading.base import load_base  # noqa: PLC0415
 
     check_plan(plan, folder)
     torch.manual_seed(plan.seed)
@@ -131,10 +132,6 @@ class _Training:
 
     def run(self, here: Any, listen: Listener | None) -> TrainingResult | None:
         """Train and judge."""
-        from catransformers.accuracy.training.final import train  # noqa: PLC0415
-        from catransformers.accuracy.training.proxy import ProxySettings, torch_threads  # noqa: PLC0415
-        from catransformers.models.families.net import float_copy  # noqa: PLC0415
-        from catransformers.models.loading.tensor_cache import content_key  # noqa: PLC0415
 
         section = self.plan.accuracy
         settings = ProxySettings(
@@ -181,7 +178,6 @@ class _Training:
 
     def _meter(self, here: Any) -> tuple[Recorder | None, Callable[[], list[EnergyRecord]]]:
         """A meter of this attempt, and the records of all attempts so far."""
-        import uuid  # noqa: PLC0415
 
         attempt = uuid.uuid4().hex
         meter, note = begin(self.plan.measure, self.plan.device) if here.chief else (None, "")
@@ -207,11 +203,6 @@ class _Training:
         self, net: Net, pools: dict[str, PoolResult], done: Any, energy: tuple[EnergyRecord, ...]
     ) -> TrainingResult:
         """Write the model, then the result, then remove the checkpoints."""
-        import shutil  # noqa: PLC0415
-
-        from catransformers.accuracy.tasks import task_kind  # noqa: PLC0415
-        from catransformers.accuracy.training.final import CHECKPOINTS  # noqa: PLC0415
-        from catransformers.models.loading.storage import save_model  # noqa: PLC0415
 
         self.base.save_files(self.folder)
         sha256 = save_model(net, self.folder / MODEL, {**metadata_of(self.base, self.task), "training": self.facts})
@@ -235,7 +226,6 @@ class _Training:
 def _pools(
     before: dict[str, Score], after: dict[str, Score], of_base: dict[str, Score] | None
 ) -> dict[str, PoolResult]:
-    from catransformers.accuracy.metrics.score import paired_difference  # noqa: PLC0415
 
     pools = {}
     for pool, own in after.items():

@@ -28,7 +28,10 @@ from math import factorial
 
 import numpy as np
 
+from catransformers.lazy import lazy
 from catransformers.search.space import FloatArray
+
+stats = lazy("scipy.stats")  # slow to import, and few studies have three costs
 
 ROWS = 1 << 21  # shares × directions in one pass of `reach`
 SMALLEST = 1e-12  # a weight is no smaller: nothing is divided by 0
@@ -41,9 +44,7 @@ def direction(seed: int, number: int, costs: int) -> FloatArray:
 
 def directions(seed: int, costs: int, count: int, *, skip: int = 0) -> FloatArray:
     """(count, costs) directions that follow the first `skip` of a seed; each is Dirichlet(1, …, 1)."""
-    from scipy.stats import qmc  # noqa: PLC0415 - slow to import, and few studies have three costs
-
-    points = qmc.Sobol(costs - 1, scramble=True, rng=np.random.default_rng(seed))
+    points = stats.qmc.Sobol(costs - 1, scramble=True, rng=np.random.default_rng(seed))
     if skip:
         points.fast_forward(skip)
     cuts = np.sort(points.random(count), axis=1)

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from catransformers.errors import InputError, Problem
 from catransformers.extras import install
+from catransformers.lazy import lazy
 from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
@@ -32,6 +34,14 @@ from catransformers.search.strategies.designs_tried import (
 
 if TYPE_CHECKING:
     from catransformers.search.costs.space import Costs
+
+nsga2 = lazy("pymoo.algorithms.moo.nsga2")
+population = lazy("pymoo.core.population")
+boxes = lazy("pymoo.core.problem")
+termination = lazy("pymoo.core.termination")
+sbx = lazy("pymoo.operators.crossover.sbx")
+pm = lazy("pymoo.operators.mutation.pm")
+rounding = lazy("pymoo.operators.repair.rounding")
 
 POPULATION = 20
 OFFSPRING = 64  # made at a time; the first new one is tried
@@ -50,7 +60,7 @@ class Nsga2(DesignStrategy):
         self._space = DesignSpace(problem.space, costs.table)
         self._costs = DesignCosts(problem, costs)
         try:
-            import pymoo  # noqa: F401, PLC0415
+            import_module("pymoo")
         except ImportError as error:
             what = f"'nsga2' needs pymoo, which cannot be imported ({error})"
             raise InputError(Problem("search.strategy", what, hint=install("nsga2"))) from error
@@ -86,14 +96,6 @@ class Nsga2(DesignStrategy):
 
     def _algorithm(self, known: Tried, number: int) -> Any:
         """pymoo's algorithm with the survivors of all trials as its population."""
-        from pymoo.algorithms.moo.nsga2 import NSGA2, RankAndCrowding  # noqa: PLC0415
-        from pymoo.core.population import Population  # noqa: PLC0415
-        from pymoo.core.problem import Problem as Box  # noqa: PLC0415
-        from pymoo.core.termination import NoTermination  # noqa: PLC0415
-        from pymoo.operators.crossover.sbx import SBX  # noqa: PLC0415
-        from pymoo.operators.mutation.pm import PM  # noqa: PLC0415
-        from pymoo.operators.repair.rounding import RoundingRepair  # noqa: PLC0415
-
         shares = [self._costs.of(design) for design in known.complete]
         objectives = np.array(
             [[-a, *(share[q] for q in self._costs.minimised)] for a, share in zip(known.accuracy, shares, strict=True)]
@@ -103,22 +105,22 @@ class Nsga2(DesignStrategy):
             [[share[q] * self._costs.bounds[q] / self._costs.limits[q] - 1 for q in limited] for share in shares]
         ).reshape(len(shares), len(limited))
         upper = np.array(self._space.sizes, dtype=np.float64) - 1
-        box = Box(
+        box = boxes.Problem(
             n_var=len(upper), n_obj=objectives.shape[1], n_ieq_constr=len(limited), xl=np.zeros(len(upper)), xu=upper
         )
         places = np.array([self._space.encode(design) for design in known.complete], dtype=np.float64)
-        trials = Population.new(X=places, F=objectives, G=broken)
+        trials = population.Population.new(X=places, F=objectives, G=broken)
         for one in trials:
             one.evaluated.update({"F", "G"})
         random = np.random.default_rng([self.seed, number])
-        survivors = RankAndCrowding().do(box, trials, n_survive=min(POPULATION, len(trials)), random_state=random)
-        algorithm = NSGA2(
+        survivors = nsga2.RankAndCrowding().do(box, trials, n_survive=min(POPULATION, len(trials)), random_state=random)
+        algorithm = nsga2.NSGA2(
             pop_size=len(survivors),
             n_offsprings=OFFSPRING,
             sampling=survivors,
-            crossover=SBX(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
-            mutation=PM(prob=1.0, eta=3.0, vtype=float, repair=RoundingRepair()),
+            crossover=sbx.SBX(prob=1.0, eta=3.0, vtype=float, repair=rounding.RoundingRepair()),
+            mutation=pm.PM(prob=1.0, eta=3.0, vtype=float, repair=rounding.RoundingRepair()),
         )
-        algorithm.setup(box, termination=NoTermination(), seed=int(random.integers(2**31)), verbose=False)
+        algorithm.setup(box, termination=termination.NoTermination(), seed=int(random.integers(2**31)), verbose=False)
         algorithm.tell(infills=algorithm.ask())
         return algorithm

@@ -22,6 +22,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from importlib import import_module
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ import numpy as np
 
 from catransformers.errors import InputError, Problem
 from catransformers.extras import install
+from catransformers.lazy import lazy
 from catransformers.search.problem import Observation, Proposal, Searched
 from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
@@ -46,6 +48,9 @@ if TYPE_CHECKING:
     from ax.api.client import Client
 
     from catransformers.search.costs.space import Costs
+
+ax_errors = lazy("ax.exceptions.core")
+errors = lazy("botorch.exceptions.errors")
 
 INITIAL = 5  # trials of Ax's own initial design: its default
 FEWEST = 2  # finished trials before its models take over: its default
@@ -125,15 +130,12 @@ class QNehvi(DesignStrategy):
 
     def _suggest(self, known: Tried, number: int) -> Proposal | None:
         """What Ax's models suggest; None if nothing that can be tried."""
-        from ax.exceptions.core import AxError  # noqa: PLC0415
-        from botorch.exceptions.errors import BotorchError, ModelFittingError  # noqa: PLC0415
-
         client = self._client(_mixed(self.seed, number), initial=0)
         self._replay(client, known)
         for passed in range(PATIENCE):
             try:
                 suggested = client.get_next_trials(max_trials=1)
-            except (AxError, BotorchError, ModelFittingError):
+            except (ax_errors.AxError, errors.BotorchError, errors.ModelFittingError):
                 return None  # it repeats itself, or its models cannot be fitted
             if not suggested:
                 return None
@@ -213,12 +215,10 @@ def _ax() -> tuple[Any, Any]:
     """
     try:
         with _quiet():
-            from ax.api.client import Client  # noqa: PLC0415
-            from ax.api.configs import RangeParameterConfig  # noqa: PLC0415
+            return import_module("ax.api.client").Client, import_module("ax.api.configs").RangeParameterConfig
     except ImportError as error:
         what = f"'qnehvi' needs Ax, which cannot be imported ({error})"
         raise InputError(Problem("search.strategy", what, hint=install("ax"))) from error
-    return Client, RangeParameterConfig
 
 
 @contextmanager

@@ -13,7 +13,9 @@ all cores; each is one thread's, so that its sums have one order.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import cpu_count
 from typing import TYPE_CHECKING, Any
@@ -22,10 +24,19 @@ import numpy as np
 from scipy.special import logit
 
 from catransformers.errors import CatransformersWarning
+from catransformers.lazy import lazy
 from catransformers.search.space import FloatArray
 
 if TYPE_CHECKING:
     import torch
+else:
+    torch = lazy("torch")
+
+errors = lazy("botorch.exceptions.errors")
+fitting = lazy("botorch.fit")
+mlls = lazy("gpytorch.mlls")
+models = lazy("botorch.models")
+modules = lazy("botorch.models.utils.gpytorch_modules")
 
 CHUNK = 1 << 13  # models predicted in one pass of one thread
 LEAST_ACCURACY = 1e-3  # accuracies are kept this far from 0 and 1, whose logits are infinite
@@ -60,8 +71,6 @@ class AccuracyModel:
 
     def predict(self, points: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Posterior mean and standard deviation of logit accuracy, without noise: (m,) and (m,) at `points` (m, d)."""
-        import torch  # noqa: PLC0415
-
         with one_thread(), torch.no_grad():
             scale = self.kernel.lengthscale.double().reshape(1, -1)
             known = torch.as_tensor(self.points, dtype=torch.float64) / scale
@@ -107,27 +116,21 @@ def _matern(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
     Reference: Rasmussen & Williams (2006), equation 4.17.
     """
-    import torch  # noqa: PLC0415
-
     squares = one.square().sum(dim=1)[:, None] + other.square().sum(dim=1)
     distance = torch.addmm(squares, one, other.T, alpha=-2).clamp_min_(0).mul_(5).sqrt_()
     near = distance.neg().exp_()
     return (distance.square().div_(3).add_(distance).add_(1)).mul_(near)
 
 
-class one_thread:  # noqa: N801 - used as a verb
+@contextmanager
+def one_thread() -> Iterator[None]:
     """Within it torch uses one thread, so that sums have one order and results are the same everywhere."""
-
-    def __enter__(self) -> None:
-        import torch  # noqa: PLC0415
-
-        self._before = torch.get_num_threads()
-        torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        import torch  # noqa: PLC0415
-
-        torch.set_num_threads(self._before)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fit(points: FloatArray, accuracy: FloatArray, seed: int) -> AccuracyModel:
@@ -141,16 +144,6 @@ def fit(points: FloatArray, accuracy: FloatArray, seed: int) -> AccuracyModel:
     Warns:
         CatransformersWarning: if the optimiser fails; the prior's typical hyperparameters are then used.
     """
-    import torch  # noqa: PLC0415
-    from botorch.exceptions.errors import ModelFittingError  # noqa: PLC0415
-    from botorch.fit import fit_gpytorch_mll  # noqa: PLC0415
-    from botorch.models import SingleTaskGP  # noqa: PLC0415
-    from botorch.models.utils.gpytorch_modules import (  # noqa: PLC0415
-        get_covar_module_with_dim_scaled_prior,
-        get_gaussian_likelihood_with_lognormal_prior,
-    )
-    from gpytorch.mlls import ExactMarginalLogLikelihood  # noqa: PLC0415
-
     logits = to_logit(accuracy)
     centre = float(logits.mean())
     scale = float(logits.std(ddof=1)) if len(logits) > 1 else 1.0
@@ -160,19 +153,21 @@ def fit(points: FloatArray, accuracy: FloatArray, seed: int) -> AccuracyModel:
         warnings.simplefilter("ignore")  # BoTorch's advice about float64 scaling: the data are standardised above
         torch.manual_seed(seed)
 
-        def fresh() -> SingleTaskGP:
-            return SingleTaskGP(
+        def fresh() -> Any:
+            return models.SingleTaskGP(
                 torch.as_tensor(points, dtype=torch.float64),
                 torch.as_tensor(values, dtype=torch.float64)[:, None],
-                likelihood=get_gaussian_likelihood_with_lognormal_prior(),
-                covar_module=get_covar_module_with_dim_scaled_prior(ard_num_dims=points.shape[1], use_rbf_kernel=False),
+                likelihood=modules.get_gaussian_likelihood_with_lognormal_prior(),
+                covar_module=modules.get_covar_module_with_dim_scaled_prior(
+                    ard_num_dims=points.shape[1], use_rbf_kernel=False
+                ),
                 outcome_transform=None,
             )
 
         model, failure = fresh(), None
         try:
-            fit_gpytorch_mll(ExactMarginalLogLikelihood(model.likelihood, model))
-        except ModelFittingError as error:
+            fitting.fit_gpytorch_mll(mlls.ExactMarginalLogLikelihood(model.likelihood, model))
+        except errors.ModelFittingError as error:
             model, failure = fresh(), error
         model.eval()
     if failure is not None:
