@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 
-from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
 
 
 def random_stack(rng, accelerators, coarse):
@@ -34,11 +34,11 @@ def random_stack(rng, accelerators, coarse):
     )
 
 
-def random_case(seed, quantile=None):
-    """A generator, two stacks and some accelerators; `quantile` makes a carbon function from their areas."""
+def random_case(seed, quantile=None, count=2):
+    """A generator, stacks that run once each, and accelerators, from whose areas `quantile` makes a carbon function."""
     rng = np.random.default_rng(seed)
     accelerators, coarse = int(rng.integers(1, 14)), bool(rng.random() < 0.5)
-    first, second = (random_stack(rng, accelerators, coarse) for _ in range(2))
+    each = tuple(random_stack(rng, accelerators, coarse) for _ in range(count))
     area = rng.integers(1, 4, accelerators).astype(float)
     silicon = Silicon(
         area_m2=area,
@@ -52,4 +52,9 @@ def random_case(seed, quantile=None):
         water_l_per_j=float(rng.random()),
         carbon_at=None if quantile is None else quantile(area),
     )
-    return rng, first, second, silicon
+    return rng, Stacks(each, (1.0,) * count), silicon
+
+
+def repeated(stacks, times):
+    """The same, the last stack running `times` in one inference."""
+    return Stacks(stacks.each, (*stacks.times[:-1], times))

@@ -159,8 +159,8 @@ def test_a_cache_of_keys_and_values_can_make_the_weights_stream(cache):
         resident[tokens] = [bool(costs.designs(index).resident.all()) for index in (0, largest)]
         work = families.workload(space.spec(largest))
         assert fits_on_chip(work.weight_bytes, 0, machines).all()
-        assert int(costs.first.weight_bytes[largest]) == work.weight_bytes
-        assert int(costs.first.activation_bytes[largest]) == work.activation_bytes
+        assert int(costs.each[0].weight_bytes[largest]) == work.weight_bytes
+        assert int(costs.each[0].activation_bytes[largest]) == work.activation_bytes
     assert resident == {16: [True, True], 2000: [True, False]}
 
 

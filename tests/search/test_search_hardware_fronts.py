@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_spaces import random_case
+from random_spaces import random_case, repeated
 
 from catransformers.search.costs import hardware_fronts as module
 from catransformers.search.costs.designs import designs
@@ -26,14 +26,13 @@ def undominated(first, second):
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(PAIRS), st.sets(st.sampled_from(tuple(UNITS)), max_size=2))
 def test_fronts_equal_brute_force(seed, pair, limited):
-    rng, first, second, silicon = random_case(seed)
-    times = float(rng.choice([1.0, 0.5, 3.0]))
-    one = designs((first, 0), (second, 0), silicon, Limits(), second_times=times, parameters=1)
+    rng, stacks, silicon = random_case(seed, count=1 + seed % 3)
+    stacks = repeated(stacks, float(rng.choice([1.0, 0.5, 3.0])))
+    one = designs(stacks.one(0), silicon, Limits(), parameters=1)
     limits = Limits(**{n: float(np.quantile(one.quantity(n), rng.random()) * rng.choice([1.003, 2])) for n in limited})
-    fronts = hardware_fronts(first, second, silicon, pair, limits.of_designs(), second_times=times)
+    fronts = hardware_fronts(stacks, silicon, pair, limits.of_designs())
     for model in range(len(fronts)):
-        v, w = divmod(model, len(second.layers))
-        found = designs((first, v), (second, w), silicon, limits, second_times=times, parameters=1)
+        found = designs(stacks.one(model), silicon, limits, parameters=1)
         x, y, accelerators = fronts.of(model)
         expected = merged(undominated(*(np.where(found.within, found.quantity(name), np.inf) for name in pair)))
         got = merged(list(zip(x, y, strict=True)))
@@ -56,26 +55,26 @@ def merged(pairs):
 
 
 def test_chunks_and_threads_do_not_matter(monkeypatch):
-    _, first, second, silicon = random_case(17)
-    whole = hardware_fronts(first, second, silicon, ("carbon", "latency"), {})
+    _, stacks, silicon = random_case(17)
+    whole = hardware_fronts(stacks, silicon, ("carbon", "latency"), {})
     monkeypatch.setattr(module, "CHUNK_VALUES", 1)
     monkeypatch.setattr(module, "AT_ONCE", 3)
-    parts = hardware_fronts(first, second, silicon, ("carbon", "latency"), {})
+    parts = hardware_fronts(stacks, silicon, ("carbon", "latency"), {})
     for name in ("start", "first", "second", "accelerator"):
         assert np.array_equal(getattr(whole, name), getattr(parts, name))
 
 
 def test_nothing_feasible_is_no_point():
-    _, first, second, silicon = random_case(3)
+    _, stacks, silicon = random_case(3)
     for limits in ({"latency": 1e-9}, {"area": 1e-9}):
-        fronts = hardware_fronts(first, second, silicon, ("carbon", "latency"), limits)
-        assert len(fronts) == len(first.layers) * len(second.layers)
+        fronts = hardware_fronts(stacks, silicon, ("carbon", "latency"), limits)
+        assert len(fronts) == len(stacks)
         assert not fronts.feasible.any()
 
 
 def test_models_can_be_left_out():
-    _, first, second, silicon = random_case(4)
-    fronts = hardware_fronts(first, second, silicon, ("carbon", "latency"), {})
+    _, stacks, silicon = random_case(4)
+    fronts = hardware_fronts(stacks, silicon, ("carbon", "latency"), {})
     keep = np.arange(len(fronts)) % 3 == 0
     some = fronts.where(keep)
     assert np.array_equal(some.feasible, keep)

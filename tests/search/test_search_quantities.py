@@ -1,12 +1,10 @@
 """Every quantity as objective and as limit, against brute force; carbon's quantile against its draws."""
 
-from itertools import product
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_spaces import random_case
+from random_spaces import random_case, repeated
 
 from catransformers.carbon.footprint import footprint_range
 from catransformers.carbon.metrics import tcdp
@@ -20,10 +18,10 @@ SCENARIO = named_scenario("default")
 LIMITED = tuple(UNITS)
 
 
-def brute_force(first, second, silicon, quantity, limits, times):
+def brute_force(stacks, silicon, quantity, limits):
     least = []
-    for v, w in product(range(len(first.layers)), range(len(second.layers))):
-        found = designs((first, v), (second, w), silicon, Limits(**limits), second_times=times, parameters=1)
+    for model in range(len(stacks)):
+        found = designs(stacks.one(model), silicon, Limits(**limits), parameters=1)
         best = found.best(quantity)
         least.append(np.inf if best is None else found.quantity(quantity)[best])
     return np.array(least)
@@ -32,19 +30,19 @@ def brute_force(first, second, silicon, quantity, limits, times):
 @settings(max_examples=200, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(OBJECTIVES), st.sets(st.sampled_from(LIMITED), max_size=3))
 def test_the_cheapest_under_any_limits_equals_brute_force(seed, quantity, limited):
-    rng, first, second, silicon = random_case(seed)
-    times = float(rng.choice([1.0, 0.5, 3.0]))
-    one = designs((first, 0), (second, 0), silicon, Limits(), second_times=times, parameters=1)
+    rng, stacks, silicon = random_case(seed, count=1 + seed % 3)
+    stacks = repeated(stacks, float(rng.choice([1.0, 0.5, 3.0])))
+    one = designs(stacks.one(0), silicon, Limits(), parameters=1)
     limits = {n: float(np.quantile(one.quantity(n), rng.random()) * rng.choice([1.003, 2])) for n in limited}
-    least, winner = cheapest(first, second, silicon, quantity, Limits(**limits).of_designs(), second_times=times)
-    expected = brute_force(first, second, silicon, quantity, limits, times)
+    least, winner = cheapest(stacks, silicon, quantity, Limits(**limits).of_designs())
+    expected = brute_force(stacks, silicon, quantity, limits)
     assert least == pytest.approx(expected, rel=1e-12)
     assert np.array_equal(winner == -1, np.isinf(expected))
 
 
 def test_the_quantities_are_what_their_names_say():
-    _, first, second, silicon = random_case(5)
-    found = designs((first, 2), (second, 1), silicon, Limits(), second_times=1.0, parameters=1)
+    _, stacks, silicon = random_case(5)
+    found = designs(stacks.one(2 * len(stacks.inner) + 1), silicon, Limits(), parameters=1)
     assert found.quantity("tcdp") == pytest.approx(tcdp(found.total_kg, found.latency_s))
     assert found.quantity("power") == pytest.approx(found.energy_j / found.latency_s)
     assert found.quantity("water") == pytest.approx(silicon.water_l + silicon.water_l_per_j * found.life_energy_j)
@@ -53,10 +51,10 @@ def test_the_quantities_are_what_their_names_say():
 
 @pytest.mark.parametrize("name", UNITS)
 def test_each_limit_that_is_missed_is_named(name):
-    _, first, second, silicon = random_case(11)
-    free = designs((first, 0), (second, 0), silicon, Limits(), second_times=1.0, parameters=1)
+    _, stacks, silicon = random_case(11)
+    free = designs(stacks.one(0), silicon, Limits(), parameters=1)
     limits = Limits(**{name: float(free.quantity(name).min()) / 2})
-    found = designs((first, 0), (second, 0), silicon, limits, second_times=1.0, parameters=1)
+    found = designs(stacks.one(0), silicon, limits, parameters=1)
     missed = shortfall(found, limits)
     assert missed is not None
     assert missed.quantity == name
@@ -102,11 +100,11 @@ def test_a_quantile_rises_with_energy_area_and_dram():
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["carbon", "tcdp"]), st.booleans())
 def test_the_cheapest_at_a_quantile_equals_brute_force(seed, quantity, limited):
-    _, first, second, silicon = random_case(seed, lambda area: QuantileCarbon(area * 1e-5, SCENARIO, 0.95))
+    _, stacks, silicon = random_case(seed, lambda area: QuantileCarbon(area * 1e-5, SCENARIO, 0.95))
     limits = {}
     if limited:
-        one = designs((first, 0), (second, 0), silicon, Limits(), second_times=1.0, parameters=1)
+        one = designs(stacks.one(0), silicon, Limits(), parameters=1)
         limits = {"latency": float(np.median(one.latency_s)) * 1.003}
-    least, _ = cheapest(first, second, silicon, quantity, limits)
-    expected = brute_force(first, second, silicon, quantity, limits, 1.0)
+    least, _ = cheapest(stacks, silicon, quantity, limits)
+    expected = brute_force(stacks, silicon, quantity, limits)
     assert least == pytest.approx(expected, rel=2e-4)

@@ -9,7 +9,7 @@ import torch
 from botorch.utils.multi_objective.hypervolume import Hypervolume
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_spaces import random_case
+from random_spaces import random_case, repeated
 from scipy.special import expit
 from search_judge import Tried, best_possible, curve, curve_as_run, incumbents
 from small_study import BASE, TABLE, TECHNOLOGY, trial
@@ -94,12 +94,12 @@ def undominated(points):
     st.sampled_from([(1, 1), (2, 3), (5, 2), (99, 99)]),
 )
 def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limited, groups):
-    rng, first, second, silicon = random_case(seed)
-    times = float(rng.choice([1.0, 0.5, 3.0]))
-    one = designs((first, 0), (second, 0), silicon, Limits(), second_times=times, parameters=1)
+    rng, stacks, silicon = random_case(seed, count=1 + seed % 3)
+    stacks = repeated(stacks, float(rng.choice([1.0, 0.5, 3.0])))
+    one = designs(stacks.one(0), silicon, Limits(), parameters=1)
     limits = Limits(**{n: float(np.quantile(one.quantity(n), rng.random()) * rng.choice([1.003, 2])) for n in limited})
     reference = tuple(float(np.quantile(one.quantity(name), rng.random()) * rng.choice([1.5, 4])) for name in names)
-    many = many_costs(first, second, silicon, names, reference, limits.of_designs(), second_times=times)
+    many = many_costs(stacks, silicon, names, reference, limits.of_designs())
     towards = direction(seed % 1000, int(rng.integers(0, 50)), len(names))
     assert towards.sum() == pytest.approx(1)
     with patch.multiple(module, ROWS_V=groups[0], ROWS_W=groups[1]):
@@ -110,8 +110,7 @@ def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limit
         assert np.all(way.cost_at_least() <= found)
         assert np.all(way.cost_at_least() >= 0)
     for model in range(len(many)):
-        v, w = divmod(model, len(second.layers))
-        every = designs((first, v), (second, w), silicon, limits, second_times=times, parameters=1)
+        every = designs(stacks.one(model), silicon, limits, parameters=1)
         values = np.stack([every.quantity(name) for name in names], axis=1)[every.within]
         room = np.maximum(1 - values / np.array(reference), 0)
         if len(values):
@@ -129,18 +128,18 @@ def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limit
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(TRIPLES), st.integers(0, 2))
 def test_with_all_the_weight_on_one_cost_it_is_the_one_cost_problem(seed, names, place):
-    _, first, second, silicon = random_case(seed)
+    _, stacks, silicon = random_case(seed)
     loose = tuple(1e9 for _ in names)  # nothing is outside of the reference
-    many = many_costs(first, second, silicon, names, loose, {})
+    many = many_costs(stacks, silicon, names, loose, {})
     towards = np.full(len(names), SMALLEST)
     towards[place] = 1 - SMALLEST * (len(names) - 1)
-    alone, _ = cheapest(first, second, silicon, names[place], {})
+    alone, _ = cheapest(stacks, silicon, names[place], {})
     assert (1 - many.reached(towards) * towards[place]) * loose[place] == pytest.approx(alone, rel=1e-4, abs=1e-4)
 
 
 def test_groups_and_threads_do_not_matter(monkeypatch):
-    _, first, second, silicon = random_case(17)
-    many = many_costs(first, second, silicon, THREE, (30.0, 20.0, 20.0), {"latency": 15.0})
+    _, stacks, silicon = random_case(17)
+    many = many_costs(stacks, silicon, THREE, (30.0, 20.0, 20.0), {"latency": 15.0})
     whole = many.cost(direction(0, 3, 3))
     for v, w in ((1, 1), (3, 2), (100, 100)):
         monkeypatch.setattr(module, "ROWS_V", v)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.costs.stacks import Silicon, Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 BY_ACCELERATOR = ("area", "tops")  # quantities that no model has a say in
@@ -17,24 +17,20 @@ CHUNK_VALUES = 1 << 21  # designs looked at in one pass: bounds the memory (16 M
 
 
 def cheapest(
-    first: StackCosts,
-    second: StackCosts,
+    stacks: Stacks,
     silicon: Silicon,
     quantity: str,
     limits: Mapping[str, float],
     *,
-    second_times: float = 1.0,
     chosen: IntArray | None = None,
 ) -> tuple[FloatArray, NDArray[np.int32]]:
     """For every model the least `quantity` over the accelerators that keep the `limits`, and which one has it.
 
     Args:
-        first: the costs of the model's first stack.
-        second: those of its second one.
+        stacks: what the models are made of.
         silicon: the accelerators.
         quantity: one of `problem.OBJECTIVES`.
         limits: upper bounds by quantity, SI.
-        second_times: how often the second stack runs in one inference.
         chosen: the accelerators to look at, rising; by default those that `undominated` leaves.
 
     Returns:
@@ -42,14 +38,14 @@ def cheapest(
         of equals, −1 where there is none. Models in the order of `ModelSpace`.
     """
     if chosen is None:
-        chosen = undominated(first, second, silicon, quantity, limits, second_times=second_times)
+        chosen = undominated(stacks, silicon, quantity, limits)
     chosen = within(chosen, silicon, limits)
-    variants, others = first.layers.size, second.layers.size
+    variants, others = len(stacks.outer), len(stacks.inner)
     least = np.full((variants, others), np.inf)
     winner = np.full((variants, others), -1, dtype=np.int32)
     if chosen.size == 0:
         return least.ravel(), winner.ravel()
-    block = Block({quantity, *limits}, first, second, silicon, chosen, second_times)
+    block = Block({quantity, *limits}, stacks, silicon, chosen)
     rows = max(1, CHUNK_VALUES // (others * chosen.size))
     for start in range(0, variants, rows):
         v = slice(start, min(start + rows, variants))

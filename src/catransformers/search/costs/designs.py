@@ -14,7 +14,7 @@ from catransformers.errors import InfeasibleError
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.power import energy_with_idle_j
 from catransformers.search.costs.quantities import values_of
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, Stacks
 from catransformers.search.geometry.pareto import frontk
 from catransformers.search.geometry.regions import front2
 from catransformers.search.problem import Limits
@@ -194,26 +194,21 @@ class Designs:
 
 
 def designs(
-    first: tuple[StackCosts, int],
-    second: tuple[StackCosts, int],
+    model: Stacks,
     silicon: Silicon,
     limits: Limits,
     *,
-    second_times: float,
     parameters: int,
 ) -> Designs:
-    """All designs of one model, given as a variant of each stack; the second runs `second_times` in one inference."""
-    (v_costs, v), (w_costs, w) = first, second
-    row, column = np.array([v]), np.array([w])
-    resident = demand_bytes(v_costs, w_costs, row)[0, w] <= silicon.capacity_bytes
+    """All designs of one model, given as stacks of one variant each."""
+    resident = model.demand_bytes()[0, 0] <= silicon.capacity_bytes
     mode = np.where(resident, RESIDENT, STREAMED)[None]
 
-    def total(one: FloatArray, other: FloatArray) -> FloatArray:
-        both = one[:, 0] + second_times * other[:, 0]
-        return np.asarray(np.take_along_axis(both, mode, axis=0)[0], dtype=np.float64)
+    def held(modes: FloatArray) -> FloatArray:
+        return np.asarray(np.take_along_axis(modes[:, 0], mode, axis=0)[0], dtype=np.float64)
 
-    latency = total(v_costs.latency_s(row), w_costs.latency_s(column))
-    energy = total(v_costs.energy_j(row), w_costs.energy_j(column))
+    latency = held(model.latency_s())
+    energy = held(model.energy_j())
     idle_w = np.take_along_axis(silicon.idle_w, mode, axis=0)[0]
     life_energy = energy_with_idle_j(energy, latency, idle_w, silicon.period_s)
     result = Designs(

@@ -1,10 +1,9 @@
 """Which accelerators can be the best one for some model of a space: exact dominance pruning.
 
-A model is a variant v of its first stack and a variant w of its second, and all that a study minimises or limits is, on
-a given accelerator, a sum o + f(v) + g(w) or the larger of two such sums. Accelerator A is at least as good as B for
-*every* model if
+A model is a variant v_s of each of its stacks s, and all that a study minimises or limits is, on a given accelerator, a
+sum o + Σ_s f_s(v_s) or the larger of two such sums. Accelerator A is at least as good as B for *every* model if
 
-    o_A − o_B + max_v (f_A(v) − f_B(v)) + max_w (g_A(w) − g_B(w)) ≤ 0,
+    o_A − o_B + Σ_s max_v (f_s,A(v) − f_s,B(v)) ≤ 0,
 
 and then B can go. A variant costs layers × one layer + stem, so that the maxima are those over the layer shapes with
 their least and greatest number of layers. Carbon counts the wait between inferences too: with latency L, period T and
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 #: Columns that are compared first; most rivals fall at them.
@@ -161,36 +160,31 @@ def _kept_by_all(
 
 
 def undominated(
-    first: StackCosts,
-    second: StackCosts,
+    stacks: Stacks,
     silicon: Silicon,
     quantity: str | Sequence[str],
     limits: Mapping[str, float],
-    *,
-    second_times: float = 1.0,
 ) -> NDArray[np.int64]:
     """Accelerators that might be the best for some model, in rising order; of equals one stays.
 
     Where several quantities are minimised, those that might be on some model's front.
 
     Args:
-        first: the costs of the model's first stack.
-        second: those of its second one.
+        stacks: what the models are made of.
         silicon: the accelerators.
         quantity: what is minimised: one of `problem.OBJECTIVES`, or several.
         limits: upper bounds by quantity, SI.
-        second_times: how often the second stack runs in one inference.
     """
-    stacks = [_Extremes.of(first, 1.0), _Extremes.of(second, second_times)]
+    extremes = [_Extremes.of(stack, times) for stack, times in zip(stacks.each, stacks.times, strict=True)]
     # Buffers between two demands hold the same models: compare the number of models held, not bytes.
-    demands = np.sort(demand_bytes(first, second), axis=None)
+    demands = np.sort(stacks.demand_bytes(), axis=None)
     held = np.searchsorted(demands, silicon.capacity_bytes, side="right")
     occurs = np.stack([held < demands.size, held > 0])  # by mode: streamed, resident
     quantities = (quantity,) if isinstance(quantity, str) else tuple(quantity)
     aims = [one for name in quantities for one in _sums(silicon, name)]
     bounds = {name: _sums(silicon, name, bound) for name, bound in limits.items() if name not in quantities}
-    safe = {name: _kept_by_all(silicon, name, limits[name], stacks, occurs) for name in bounds}
-    rank = np.where(occurs, _worst(_sums(silicon, quantities[0]), stacks), 0.0).sum(axis=0)
+    safe = {name: _kept_by_all(silicon, name, limits[name], extremes, occurs) for name in bounds}
+    rank = np.where(occurs, _worst(_sums(silicon, quantities[0]), extremes), 0.0).sum(axis=0)
     rest = np.lexsort((np.arange(held.size), rank, -held))
     alive = np.ones(held.size, dtype=np.bool_)
     kept = []
@@ -202,7 +196,7 @@ def undominated(
         for own, mode in ((RESIDENT, RESIDENT), (STREAMED, STREAMED), (RESIDENT, STREAMED)):
             meets = occurs[mode][beaten] & occurs[own][best] if own == mode else held[beaten] < held[best]
             rivals = beaten[meets]
-            beaten = np.concatenate((beaten[~meets], _not_better(compared, stacks, (best, own), mode, rivals)))
+            beaten = np.concatenate((beaten[~meets], _not_better(compared, extremes, (best, own), mode, rivals)))
         alive[beaten] = False
         rest = rest[alive[rest]]
     return np.sort(np.array(kept, dtype=np.int64))

@@ -29,7 +29,7 @@ from catransformers.search.costs.hardware_fronts import HardwareFronts, hardware
 from catransformers.search.costs.many_costs import ManyCosts, many_costs
 from catransformers.search.costs.shapes import StackShapes, prefixes_of
 from catransformers.search.costs.space import Costs
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, Stacks
 from catransformers.search.problem import (
     REFERENCE_MARGIN,
     Limits,
@@ -51,14 +51,17 @@ class SpaceCost(Costs):
     """The cost side of a study whose models are all costed; see `space_cost`, which makes it.
 
     Args:
-        first: the costs of the variants of the first stack (of CLIP, the vision encoder).
-        second: those of the second one (of CLIP, the text encoder); nothing in a family that has one stack.
+        each: the costs of the variants of each stack (of CLIP, the vision and the text encoder).
         parameters: (models,).
     """
 
-    first: StackCosts
-    second: StackCosts
+    each: tuple[StackCosts, ...]
     parameters: IntArray
+
+    @cached_property
+    def stacks(self) -> Stacks:
+        """What the models are made of."""
+        return self.run(self.each)
 
     @cached_property
     def fronts(self) -> HardwareFronts | None:
@@ -66,12 +69,10 @@ class SpaceCost(Costs):
         if self.both is None:
             return None
         found = hardware_fronts(
-            self.first,
-            self.second,
+            self.stacks,
             self.silicon,
             self.both,
             self.limits.of_designs(),
-            second_times=self.scenario.texts_per_image,
         )
         if self.limits.parameters is not None:
             found = found.where(self.parameters <= self.limits.parameters)
@@ -83,13 +84,11 @@ class SpaceCost(Costs):
         if self.many is None:
             return None
         return many_costs(
-            self.first,
-            self.second,
+            self.stacks,
             self.silicon,
             self.many,
             self.reference,
             self.limits.of_designs(),
-            second_times=self.scenario.texts_per_image,
             allowed=np.isfinite(self.cost),
         )
 
@@ -136,14 +135,7 @@ class SpaceCost(Costs):
         return cost, accelerator
 
     def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
-        return cheapest(
-            self.first,
-            self.second,
-            self.silicon,
-            quantity,
-            limits,
-            second_times=self.scenario.texts_per_image,
-        )
+        return cheapest(self.stacks, self.silicon, quantity, limits)
 
     @property
     def cost(self) -> FloatArray:
@@ -174,15 +166,7 @@ class SpaceCost(Costs):
 
     def designs(self, index: int) -> Designs:
         """Model `index` on every accelerator of the table."""
-        v, w = divmod(index, self.second.layers.size)
-        return designs(
-            (self.first, v),
-            (self.second, w),
-            self.silicon,
-            self.limits,
-            second_times=self.scenario.texts_per_image,
-            parameters=int(self.parameters[index]),
-        )
+        return designs(self.stacks.one(index), self.silicon, self.limits, parameters=int(self.parameters[index]))
 
     def problem(self) -> SearchProblem:
         """What a strategy gets to see.
@@ -270,8 +254,6 @@ def space_cost(
         found.costs(latency[:, end - len(found.workloads) : end], energy[:, end - len(found.workloads) : end])
         for found, end in zip(shapes, ends, strict=True)
     ]
-    first, second = _two(costs[: len(prefixes)], len(table))
-    base_first, base_second = _two(costs[len(prefixes) :], len(table))
     return SpaceCost(
         space=space,
         table=table,
@@ -279,10 +261,8 @@ def space_cost(
         scenario=scenario,
         objectives=objectives,
         limits=limits,
-        first=first,
-        second=second,
-        base_first=base_first,
-        base_second=base_second,
+        each=tuple(costs[: len(prefixes)]),
+        base_stacks=tuple(costs[len(prefixes) :]),
         silicon=Silicon(
             area_m2=area,
             capacity_bytes=table.global_bytes,
@@ -312,14 +292,8 @@ def water_terms(scenario: Scenario, area_m2: FloatArray) -> tuple[FloatArray, fl
     return making.total, float(using.total)
 
 
-def _two(stacks: list[StackCosts], accelerators: int) -> tuple[StackCosts, StackCosts]:
-    """A model's stacks, with nothing in the place of a second one that it lacks."""
-    first, second = stacks if len(stacks) > 1 else (*stacks, StackCosts.nothing(accelerators))
-    return first, second
-
-
 def _parameters(stacks: list[StackShapes], base: ModelSpec) -> IntArray:
-    """(models,) parameters: what a variant of one stack saves does not depend on the other stack."""
+    """(models,) parameters: what a variant of one stack saves does not depend on the other stacks."""
     whole = families.parameters(base)
     found = stacks[0].parameters
     for other in stacks[1:]:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from catransformers.search.costs.cheapest import BY_ACCELERATOR, within
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.costs.stacks import Silicon, Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 CHUNK_VALUES = 1 << 19  # designs looked at in one pass by one thread (4 MiB an array)
@@ -77,38 +77,34 @@ class HardwareFronts:
 
 
 def hardware_fronts(
-    first: StackCosts,
-    second: StackCosts,
+    stacks: Stacks,
     silicon: Silicon,
     quantities: tuple[str, str],
     limits: Mapping[str, float],
     *,
-    second_times: float = 1.0,
     chosen: IntArray | None = None,
 ) -> HardwareFronts:
     """Every model's front over the accelerators that keep the limits.
 
     Args:
-        first: the costs of the model's first stack.
-        second: those of its second one.
+        stacks: what the models are made of.
         silicon: the accelerators.
         quantities: the two that are minimised.
         limits: upper bounds by quantity, SI.
-        second_times: how often the second stack runs in one inference.
         chosen: the accelerators to look at, rising; by default those that `undominated` leaves.
 
     Returns:
         The fronts, models in the order of `ModelSpace`; of designs that are equal in both quantities one.
     """
     if chosen is None:
-        chosen = undominated(first, second, silicon, quantities, limits, second_times=second_times)
+        chosen = undominated(stacks, silicon, quantities, limits)
     chosen = within(chosen, silicon, limits)
-    variants, others = first.layers.size, second.layers.size
+    variants, others = len(stacks.outer), len(stacks.inner)
     whole = np.min_scalar_type(-max(int(chosen.max(initial=0)), 1) - 1)
     if not chosen.size:
         none = np.empty(0, dtype=np.float32)
         return HardwareFronts(np.zeros(variants * others + 1, dtype=np.int64), none, none, np.empty(0, dtype=np.int32))
-    block = Block({*quantities, *limits}, first, second, silicon, chosen, second_times)
+    block = Block({*quantities, *limits}, stacks, silicon, chosen)
     rows = max(1, CHUNK_VALUES // (others * chosen.size))
     parts = [slice(at, min(at + rows, variants)) for at in range(0, variants, rows)]
     work = partial(_fronts_of, block, quantities, limits, chosen.astype(whole))
@@ -127,7 +123,7 @@ def _fronts_of(
     chosen: NDArray[np.signedinteger],
     v: slice,
 ) -> _Points:
-    """The fronts of the models whose first stack is one of the variants `v`."""
+    """The fronts of the models whose outer stacks are the variants `v`."""
     values = block.values(v)
     shape = values[quantities[0]].shape
     one, two = (values[name].reshape(-1, shape[2]) for name in quantities)

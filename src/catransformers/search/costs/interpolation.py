@@ -23,7 +23,7 @@ class Rows:
     Args:
         latency_s, energy_j: (2, models, accelerators) of one run, streamed and resident.
         weight_bytes, activation_bytes: (models,) of all the stack's weights, and its working set.
-        parameters: (models,) of the whole model, the other stack being the base model's.
+        parameters: (models,) of the whole model, the other stacks being the base model's.
     """
 
     latency_s: FloatArray

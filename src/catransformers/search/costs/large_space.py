@@ -95,14 +95,13 @@ class ExactModels:
         self._prefixes = prefixes_of(space.base)
         self._kept: OrderedDict[tuple[int, ...], tuple[StackCosts, int]] = OrderedDict()
 
-    def stacks(self, index: int) -> tuple[StackCosts, StackCosts, int]:
-        """Both stacks of a model, one variant each, and its parameters."""
+    def stacks(self, index: int) -> tuple[tuple[StackCosts, ...], int]:
+        """All stacks of a model, one variant each, and its parameters."""
         dimensions = self._space.dimensions(index)
         found = [self._stack(dimensions, prefix) for prefix in self._prefixes]
         whole = families.parameters(self._space.base)
         parameters = whole + sum(own - whole for _, own in found)
-        first, *second = (costs for costs, _ in found)
-        return first, second[0] if second else StackCosts.nothing(len(self._table)), parameters
+        return tuple(costs for costs, _ in found), parameters
 
     def _stack(self, dimensions: dict[str, int], prefix: str) -> tuple[StackCosts, int]:
         own = {name: size for name, size in dimensions.items() if name.startswith(prefix)}
@@ -148,17 +147,11 @@ class LargeSpaceCost(Costs):
 
     def _cheapest(self, index: int) -> tuple[float, int]:
         if index not in self._least:
-            first, second, parameters = self.models.stacks(index)
+            stacks, parameters = self.models.stacks(index)
             found = np.inf, -1
             if self.limits.parameters is None or parameters <= self.limits.parameters:
-                cost, accelerator = cheapest(
-                    first,
-                    second,
-                    self.silicon,
-                    self.objective,
-                    self.limits.of_designs(),
-                    second_times=self.scenario.texts_per_image,
-                )
+                limits = self.limits.of_designs()
+                cost, accelerator = cheapest(self.run(stacks), self.silicon, self.objective, limits)
                 found = float(cost[0]), int(accelerator[0])
             self._least[index] = found
         return self._least[index]
@@ -173,15 +166,8 @@ class LargeSpaceCost(Costs):
 
     def designs(self, index: int) -> Designs:
         """Model `index` on every accelerator of the table."""
-        first, second, parameters = self.models.stacks(index)
-        return designs(
-            (first, 0),
-            (second, 0),
-            self.silicon,
-            self.limits,
-            second_times=self.scenario.texts_per_image,
-            parameters=parameters,
-        )
+        stacks, parameters = self.models.stacks(index)
+        return designs(self.run(stacks), self.silicon, self.limits, parameters=parameters)
 
     def under(self, scenario: Scenario, limits: Limits, silicon: Silicon) -> Self:
         """The same under another scenario."""
@@ -274,8 +260,7 @@ def large_space_cost(
         scenario=scenario,
         objectives=coarse.objectives,
         limits=limits,
-        base_first=coarse.base_first,
-        base_second=coarse.base_second,
+        base_stacks=coarse.base_stacks,
         silicon=coarse.silicon,
         coarse=coarse,
         models=ExactModels(space, table, technology, cache_dir),

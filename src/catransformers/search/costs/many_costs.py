@@ -8,7 +8,7 @@ bounds of a group say how far its models reach at most, and leave few accelerato
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -18,12 +18,12 @@ from catransformers.search.acquisition.scalarisation import scalar_cost
 from catransformers.search.costs.cheapest import BY_ACCELERATOR, cheapest, within
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.costs.stacks import Silicon, Stacks
 from catransformers.search.geometry.pareto import frontk
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.threads import in_threads
 
-ROWS_V, ROWS_W = 8, 64  # variants of the two stacks in a group of models
+ROWS_V, ROWS_W = 8, 64  # variants of the outer and inner stacks in a group of models
 SLACK = 1 + 1e-9  # bounds and values are rounded
 
 
@@ -35,10 +35,8 @@ class ManyCosts:
         quantities: what is minimised.
         reference: the costs of the reference point, SI.
         limits: upper bounds by quantity, SI.
-        first: the costs of the model's first stack.
-        second: those of its second one.
+        stacks: what the models are made of.
         silicon: the accelerators.
-        second_times: how often the second stack runs in one inference.
         chosen: the accelerators that can be on some model's front, rising.
         allowed: (models,) those that may be looked at; all have an accelerator which keeps the limits.
     """
@@ -46,22 +44,19 @@ class ManyCosts:
     quantities: tuple[str, ...]
     reference: tuple[float, ...]
     limits: Mapping[str, float]
-    first: StackCosts
-    second: StackCosts
+    stacks: Stacks
     silicon: Silicon
-    second_times: float
     chosen: IntArray
     allowed: NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return self.first.layers.size * self.second.layers.size
+        return len(self.stacks)
 
     def of(self, model: int) -> tuple[FloatArray, IntArray]:
         """One model's front over all accelerators: (points, costs), SI, and (points,) accelerators."""
         if not self.allowed[model]:
             return np.empty((0, len(self.quantities))), np.empty(0, dtype=np.int64)
-        v, w = divmod(model, self.second.layers.size)
-        values = self._block(self.chosen, _only(self.second, w)).values(slice(v, v + 1))
+        values = self._block(self.stacks.one(model)).values(slice(None))
         points = np.stack([values[name].ravel() for name in self.quantities], axis=1)
         kept = self.kept(values, points[:, :1].shape).ravel() if self.limits else slice(None)
         points, rows = points[kept], self.chosen[kept]
@@ -78,19 +73,19 @@ class ManyCosts:
 
     @cached_property
     def alike(self) -> tuple[list[IntArray], list[IntArray]]:
-        """Groups of variants of the first and of the second stack."""
-        return _groups(self.first, ROWS_V), _groups(self.second, ROWS_W)
+        """Groups of variants of the outer and of the inner stacks."""
+        return _groups(self.stacks.outer, ROWS_V), _groups(self.stacks.inner, ROWS_W)
 
     @cached_property
     def group(self) -> IntArray:
-        """(models,) the group of models that each is in: one of the first stack's and one of the second's."""
+        """(models,) the group of models that each is in: one of the outer stacks' and one of the inner's."""
         (of_v, _), (of_w, many) = ((_group_of(groups), len(groups)) for groups in self.alike)
         return np.asarray((of_v[:, None] * many + of_w).ravel())
 
     @cached_property
     def block(self) -> Block:
         """Costs of all models on the chosen accelerators."""
-        return self._block(self.chosen, self.second)
+        return self._block(self.stacks)
 
     def kept(self, values: Mapping[str, FloatArray], shape: tuple[int, ...]) -> NDArray[np.bool_]:
         """Whether designs keep the limits that the models have a say in; those of accelerators alone are kept."""
@@ -100,16 +95,15 @@ class ManyCosts:
                 kept &= values[name].reshape(shape) <= bound
         return kept
 
-    def _block(self, chosen: IntArray, second: StackCosts) -> Block:
-        names = {*self.quantities, *self.limits}
-        return Block(names, self.first, second, self.silicon, chosen, self.second_times)
+    def _block(self, stacks: Stacks) -> Block:
+        return Block({*self.quantities, *self.limits}, stacks, self.silicon, self.chosen)
 
 
 class OneWay:
     """All models in one direction: how far they reach at most, known at once, and how far exactly, where asked for.
 
-    The models are taken in groups of variants of both stacks. Between the bounds of its costs in a group, an
-    accelerator reaches at most so far; it is looked at if that is further than another one reaches at least.
+    The models are taken in groups of variants of the outer and inner stacks. Between the bounds of its costs in a
+    group, an accelerator reaches at most so far; it is looked at if that is further than another one reaches at least.
 
     Args:
         many: the designs of all models.
@@ -147,7 +141,7 @@ class OneWay:
             """Of the models of one group; all pairs of their variants are worked out."""
             worth = self._worth_a_look.reshape(-1, many.chosen.size)[group[place[0]]]
             if worth.any():
-                v, w = np.divmod(models[place], many.second.layers.size)
+                v, w = np.divmod(models[place], len(many.stacks.inner))
                 (some_v, at_v), (some_w, at_w) = (np.unique(some, return_inverse=True) for some in (v, w))
                 values = many.block.values(some_v, some_w, np.flatnonzero(worth))
                 kept = many.kept(values, values[many.quantities[0]].shape)
@@ -157,7 +151,7 @@ class OneWay:
         return np.where(many.allowed[models], found, -1.0)
 
     def _bound(self, place: int) -> None:
-        """Of all groups with those variants of the second stack: how far they reach, and with which accelerators."""
+        """Of all groups with those variants of the inner stack: how far they reach, and with which accelerators."""
         many = self._many
         v_groups, w = many.alike[0], many.alike[1][place]
         begins = np.cumsum([0, *(v.size for v in v_groups[:-1])])
@@ -182,10 +176,11 @@ class OneWay:
         return least
 
 
-def _groups(stack: StackCosts, size: int) -> list[IntArray]:
-    """The variants of a stack in groups of much the same work."""
-    work = stack.latency_s(slice(None)).mean(axis=(0, 2)) if stack.layers.size > size else np.zeros(stack.layers.size)
-    return np.array_split(np.argsort(work, kind="stable"), -(-stack.layers.size // size))
+def _groups(stacks: Stacks, size: int) -> list[IntArray]:
+    """The variants of some stacks in groups of much the same work."""
+    count = len(stacks)
+    work = np.zeros(count) if count <= size else stacks.mean_latency_s()
+    return np.array_split(np.argsort(work, kind="stable"), -(-count // size))
 
 
 def _group_of(groups: list[IntArray]) -> IntArray:
@@ -196,38 +191,23 @@ def _group_of(groups: list[IntArray]) -> IntArray:
     return found
 
 
-def _only(stack: StackCosts, variant: int) -> StackCosts:
-    """The stack with one of its variants."""
-    one = slice(variant, variant + 1)
-    return replace(
-        stack,
-        layers=stack.layers[one],
-        shape=stack.shape[one],
-        stem=stack.stem[one],
-        weight_bytes=stack.weight_bytes[one],
-        activation_bytes=stack.activation_bytes[one],
-    )
-
-
 def many_costs(
-    first: StackCosts,
-    second: StackCosts,
+    stacks: Stacks,
     silicon: Silicon,
     quantities: tuple[str, ...],
     reference: tuple[float, ...],
     limits: Mapping[str, float],
     *,
-    second_times: float = 1.0,
     allowed: NDArray[np.bool_] | None = None,
 ) -> ManyCosts:
     """The designs of all models under the limits, in three costs or more.
 
     Args:
-        first, second, silicon, quantities, reference, limits, second_times: as of `ManyCosts`.
+        stacks, silicon, quantities, reference, limits: as of `ManyCosts`.
         allowed: (models,) those that have an accelerator which keeps the limits; by default they are looked for.
     """
     if allowed is None:
-        allowed = np.isfinite(cheapest(first, second, silicon, quantities[0], limits, second_times=second_times)[0])
-    chosen = undominated(first, second, silicon, quantities, limits, second_times=second_times)
+        allowed = np.isfinite(cheapest(stacks, silicon, quantities[0], limits)[0])
+    chosen = undominated(stacks, silicon, quantities, limits)
     chosen = within(chosen, silicon, limits)
-    return ManyCosts(quantities, reference, limits, first, second, silicon, second_times, chosen, allowed)
+    return ManyCosts(quantities, reference, limits, stacks, silicon, chosen, allowed)

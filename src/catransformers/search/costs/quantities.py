@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.hardware.power import energy_with_idle_j
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, demand_bytes
+from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 _ENERGY = frozenset({"carbon", "energy", "tcdp", "water", "power"})
@@ -78,33 +78,31 @@ def _carbon(
 
 
 class Block:
-    """All quantities of all models on some accelerators, block by block of the first stack's variants."""
+    """All quantities of all models on some accelerators, block by block of the outer stacks' variants."""
 
     def __init__(
         self,
         names: Collection[str],
-        first: StackCosts,
-        second: StackCosts,
+        stacks: Stacks,
         silicon: Silicon,
         chosen: IntArray,
-        second_times: float,
     ) -> None:
-        self._names, self._first, self._second, self._silicon, self._chosen = names, first, second, silicon, chosen
+        self._names, self._stacks, self._silicon, self._chosen = names, stacks, silicon, chosen
         wanted, everything = set(names), slice(None)
-        self._energy = second_times * second.energy_j(everything, chosen) if wanted & _ENERGY else None
-        self._latency = second_times * second.latency_s(everything, chosen) if wanted & _LATENCY else None
+        self._energy = stacks.inner.energy_j(everything, chosen) if wanted & _ENERGY else None
+        self._latency = stacks.inner.latency_s(everything, chosen) if wanted & _LATENCY else None
 
     def values(
         self, v: IntArray | slice, w: IntArray | slice = slice(None), some: IntArray | slice = slice(None)
     ) -> dict[str, FloatArray]:
         """Quantities of the models made of the variants `v` and `w`, on `some` of the accelerators: (v, w, some)."""
         chosen = self._chosen[some]
-        resident = demand_bytes(self._first, self._second, v)[:, w, None] <= self._silicon.capacity_bytes[chosen]
+        resident = self._stacks.demand_bytes(v)[:, w, None] <= self._silicon.capacity_bytes[chosen]
         energy = latency = None
         if self._energy is not None:
-            energy = _combined(self._first.energy_j(v, chosen), self._energy[:, w][:, :, some], resident)
+            energy = _combined(self._stacks.outer.energy_j(v, chosen), self._energy[:, w][:, :, some], resident)
         if self._latency is not None:
-            latency = _combined(self._first.latency_s(v, chosen), self._latency[:, w][:, :, some], resident)
+            latency = _combined(self._stacks.outer.latency_s(v, chosen), self._latency[:, w][:, :, some], resident)
         return values_of(self._names, latency, energy, resident, self._silicon, chosen)
 
     def bounds(
@@ -113,23 +111,23 @@ class Block:
         """Between which values the quantities of groups of models lie, streamed and resident.
 
         Args:
-            v: variants of the first stack, group by group.
+            v: variants of the outer stacks, group by group.
             begins: where in `v` each group begins.
-            w: some variants of the second stack.
+            w: some variants of the inner one.
 
         Yields:
             For each of the two modes whether some model is in it, (groups, accelerators); then the least and the
             greatest values that the quantities can have there.
         """
-        demand = demand_bytes(self._first, self._second, v)[:, w]
+        demand = self._stacks.demand_bytes(v)[:, w]
         least = np.minimum.reduceat(demand.min(axis=1), begins)[:, None]
         most = np.maximum.reduceat(demand.max(axis=1), begins)[:, None]
         capacity = self._silicon.capacity_bytes[self._chosen]
         latency, energy = (
-            None if of_second is None else _between(of_first(v, self._chosen), of_second[:, w], begins)
-            for of_first, of_second in (
-                (self._first.latency_s, self._latency),
-                (self._first.energy_j, self._energy),
+            None if of_inner is None else _between(of_outer(v, self._chosen), of_inner[:, w], begins)
+            for of_outer, of_inner in (
+                (self._stacks.outer.latency_s, self._latency),
+                (self._stacks.outer.energy_j, self._energy),
             )
         )
         for mode, occurs in ((STREAMED, most > capacity), (RESIDENT, least <= capacity)):
@@ -153,15 +151,15 @@ class Block:
             yield occurs, found[0], found[1]
 
 
-def _between(first: FloatArray, second: FloatArray, begins: IntArray) -> tuple[FloatArray, FloatArray]:
-    """(2, groups, a) least and greatest sum of each group of the first stack's variants with any of the second's."""
-    least = np.minimum.reduceat(first, begins, axis=1) + second.min(axis=1, keepdims=True)
-    return least, np.maximum.reduceat(first, begins, axis=1) + second.max(axis=1, keepdims=True)
+def _between(outer: FloatArray, inner: FloatArray, begins: IntArray) -> tuple[FloatArray, FloatArray]:
+    """(2, groups, a) least and greatest sum of each group of the outer stacks' variants with any of the inner's."""
+    least = np.minimum.reduceat(outer, begins, axis=1) + inner.min(axis=1, keepdims=True)
+    return least, np.maximum.reduceat(outer, begins, axis=1) + inner.max(axis=1, keepdims=True)
 
 
-def _combined(first: FloatArray, second: FloatArray, resident: NDArray[np.bool_]) -> FloatArray:
-    """(v, w, a): the sum of both stacks, each as the residency says."""
-    first, second = first[:, :, None, :], second[:, None, :, :]
-    total: FloatArray = np.asarray(first[STREAMED] + second[STREAMED], dtype=np.float64)
-    np.copyto(total, first[RESIDENT] + second[RESIDENT], where=resident)
+def _combined(outer: FloatArray, inner: FloatArray, resident: NDArray[np.bool_]) -> FloatArray:
+    """(v, w, a): the sum of all stacks, each as the residency says."""
+    outer, inner = outer[:, :, None, :], inner[:, None, :, :]
+    total: FloatArray = np.asarray(outer[STREAMED] + inner[STREAMED], dtype=np.float64)
+    np.copyto(total, outer[RESIDENT] + inner[RESIDENT], where=resident)
     return total

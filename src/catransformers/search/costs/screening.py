@@ -59,10 +59,7 @@ class Screen:
         self.space, self.coarse = space, coarse
         self.limits = coarse.limits.of_designs()
         self.minimised = coarse.objectives.minimise
-        self.times = coarse.scenario.texts_per_image
-        found = undominated(
-            coarse.first, coarse.second, coarse.silicon, self.minimised, self.limits, second_times=self.times
-        )
+        found = undominated(coarse.stacks, coarse.silicon, self.minimised, self.limits)
         self.accelerators = self._thinned(within(found, coarse.silicon, self.limits))
         self._prefixes = prefixes_of(space.base)
         self._whole = families.parameters(space.base)
@@ -148,14 +145,13 @@ class Screen:
     @cached_property
     def _grids(self) -> list[Grid]:
         coarse = self.coarse.space
-        counts = [self.coarse.parameters]
-        if len(self._prefixes) > 1:  # a stack's count is that of the whole model with the other stack the base's
-            table = self.coarse.parameters.reshape(self.coarse.first.layers.size, -1)
-            first, second = self._least
-            counts = [table[:, 0] - second + self._whole, table[0] - first + self._whole]
+        stacks, least = self.coarse.stacks, self._least
+        table = self.coarse.parameters.reshape(stacks.shape)
         grids = []
-        stacks = (self.coarse.first, self.coarse.second)[: len(counts)]
-        for prefix, costs, count in zip(self._prefixes, stacks, counts, strict=True):
+        for k, (prefix, costs) in enumerate(zip(self._prefixes, stacks.each, strict=True)):
+            # A stack's count is that of the whole model with the other stacks the base's.
+            others = sum(self._whole - own for place, own in enumerate(least) if place != k)
+            count = table[tuple(slice(None) if axis == k else 0 for axis in range(table.ndim))] + others
             names = tuple(name for name in coarse.names if name.startswith(prefix))
             values = tuple(np.array(coarse.values[name], dtype=np.float64) for name in names)
             grids.append(Grid(names, values, costs, count, self.accelerators))
@@ -175,12 +171,11 @@ class Screen:
         silicon, first = self.coarse.silicon, stacks[0]
         latency, energy = first.latency_s, first.energy_j
         weights, alive, parameters = first.weight_bytes, first.activation_bytes, first.parameters
-        if len(stacks) > 1:
-            second = stacks[1]
-            latency = latency + self.times * second.latency_s
-            energy = energy + self.times * second.energy_j
-            weights, alive = weights + second.weight_bytes, np.maximum(alive, second.activation_bytes)
-            parameters = parameters + second.parameters - self._whole
+        for times, other in zip(self.coarse.stacks.times[1:], stacks[1:], strict=True):  # the first one runs once
+            latency = latency + times * other.latency_s
+            energy = energy + times * other.energy_j
+            weights, alive = weights + other.weight_bytes, np.maximum(alive, other.activation_bytes)
+            parameters = parameters + other.parameters - self._whole
         rows = self.accelerators[at]
         resident = (weights + alive)[:, None] <= silicon.capacity_bytes[rows]
         latency = np.where(resident, latency[RESIDENT], latency[STREAMED])

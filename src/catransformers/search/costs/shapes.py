@@ -25,6 +25,13 @@ def prefixes_of(base: ModelSpec) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name[: name.rfind(".") + 1] for name in base.dimensions()))
 
 
+def times_of(base: ModelSpec, texts_per_image: float) -> tuple[float, ...]:
+    """How often each stack runs in one inference: the text encoder of CLIP as often as an image meets a text."""
+    once, here = families.parts(base), families.parts(base, texts_per_image)
+    times = {one.component: other.times / one.times for one, other in zip(once, here, strict=True)}
+    return tuple(times.get(prefix.rstrip("."), 1.0) for prefix in prefixes_of(base))
+
+
 def variants_of(space: ModelSpace, prefix: str) -> list[dict[str, int]]:
     """The dimensions of all variants of one stack, in the order of the space."""
     names = [name for name in space.names if name.startswith(prefix)]
@@ -47,7 +54,7 @@ class StackShapes:
         stem: (variants,) which stem.
         weight_bytes: (variants,) of all the stack's weights.
         activation_bytes: (variants,) its working set, the caches of all its layers included.
-        parameters: (variants,) of the whole model, the other stack being the base model's.
+        parameters: (variants,) of the whole model, the other stacks being the base model's.
     """
 
     layers: list[Workload]

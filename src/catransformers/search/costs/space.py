@@ -18,7 +18,8 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology
 from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, shortfall
-from catransformers.search.costs.stacks import Silicon, StackCosts
+from catransformers.search.costs.shapes import times_of
+from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
 from catransformers.search.problem import Limits, Objective, Objectives, Searched
 from catransformers.search.space import FloatArray, ModelSpace
 from catransformers.workloads import families
@@ -35,8 +36,7 @@ class Costs(ABC):
         scenario: where and how long they are made and used.
         objectives: what is minimised.
         limits: what no design may exceed.
-        base_first: the base model's first stack, one variant.
-        base_second: its second one.
+        base_stacks: what the base model is made of, one variant of each stack.
         silicon: area, buffers and embodied carbon of the accelerators.
     """
 
@@ -46,8 +46,7 @@ class Costs(ABC):
     scenario: Scenario
     objectives: Objectives
     limits: Limits
-    base_first: StackCosts
-    base_second: StackCosts
+    base_stacks: tuple[StackCosts, ...]
     silicon: Silicon
 
     @property
@@ -105,6 +104,14 @@ class Costs(ABC):
         """The same models and accelerators under another scenario, and what follows from it."""
         return replace(self, scenario=scenario, limits=limits, silicon=silicon)
 
+    def run(self, each: tuple[StackCosts, ...]) -> Stacks:
+        """Some stacks, each as often as it runs in one inference of the scenario."""
+        return Stacks(each, self._times)
+
+    @cached_property
+    def _times(self) -> tuple[float, ...]:
+        return times_of(self.space.base, self.scenario.texts_per_image)
+
     def costs_of(self, models: Sequence[int]) -> FloatArray:
         """(models,) their least objectives."""
         return np.array([self.cost_of(model) for model in models], dtype=np.float64)
@@ -127,11 +134,9 @@ class Costs(ABC):
     def base_designs(self) -> Designs:
         """The base model on every accelerator of the table."""
         return designs(
-            (self.base_first, 0),
-            (self.base_second, 0),
+            self.run(self.base_stacks),
             self.silicon,
             self.limits,
-            second_times=self.scenario.texts_per_image,
             parameters=families.parameters(self.space.base),
         )
 
