@@ -11,7 +11,7 @@ from catransformers.config.study import parse
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble
-from catransformers.execution.studies.final_test import StudyFailure
+from catransformers.execution.study_run import StudyFailure
 from catransformers.registry import STRATEGIES
 from catransformers.reports.study.derive import summarise
 from catransformers.search.problem import Proposal

@@ -13,7 +13,7 @@ from catransformers.execution import events
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble, check
-from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.execution.studies.under_scenario import under_scenario
 from catransformers.reports.carbon.sensitivity import sensitivity
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.write import write_report

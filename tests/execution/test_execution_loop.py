@@ -10,7 +10,7 @@ from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution import events
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
-from catransformers.execution.studies.final_test import StudyFailure
+from catransformers.execution.study_run import StudyFailure
 from catransformers.study.directory import StudyBusyError, StudyDirectory
 
 

@@ -25,7 +25,7 @@ from catransformers.energy.rapl import RaplMeter, find_zones
 from catransformers.energy.reading import MeterUnavailableError, Reading, total
 from catransformers.errors import InputError
 from catransformers.execution import events, metering
-from catransformers.execution.ledger import Ledger, uncommitted
+from catransformers.execution.energy_ledger import EnergyLedger, uncommitted
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import request_of
 from catransformers.execution.metering import Recorder, attempts, energy_file, metered
@@ -697,7 +697,7 @@ def test_records_survive_a_kill_and_the_resumed_study_adds_to_them(study, fake, 
 
 
 def test_the_loops_own_record_replaces_itself_and_ends(study):
-    with Ledger(study().execution) as ledger:
+    with EnergyLedger(study().execution) as ledger:
         (first,) = ledger.records()
         (last,) = ledger.records(ended=True)
     assert first.attempt == last.attempt

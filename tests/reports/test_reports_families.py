@@ -19,7 +19,7 @@ from catransformers.reports.assumptions import assumptions
 from catransformers.reports.carbon.sensitivity import sensitivity
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.html import render_html
-from catransformers.reports.study.rescenario import results_under
+from catransformers.reports.study.other_scenario import results_under
 from catransformers.reports.study.summary import StudySummary
 from catransformers.reports.study.tables import front_csv, terminal_front
 from catransformers.search.costs.enumerated import space_cost

@@ -13,10 +13,10 @@ from catransformers.cli import main
 from catransformers.errors import InputError
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble
-from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.execution.studies.under_scenario import under_scenario
 from catransformers.reports.carbon.sensitivity import sensitivity, variations
 from catransformers.reports.carbon.sensitivity_figure import sensitivity_figure
-from catransformers.reports.study.rescenario import results_under, slug, write_report_under
+from catransformers.reports.study.other_scenario import results_under, slug, write_report_under
 from catransformers.search.fronts import derive_front
 
 

@@ -18,7 +18,7 @@ from catransformers.execution.studies.assemble import check
 from catransformers.exports.from_study import export_trial
 from catransformers.lazy import lazy
 from catransformers.reports.study.derive import read_results
-from catransformers.reports.study.rescenario import results_under
+from catransformers.reports.study.other_scenario import results_under
 from catransformers.reports.study.write import write_report
 from catransformers.search.analysis.limited_fronts import LimitedFronts, fronts_under
 from catransformers.search.costs.designs import READABLE, DesignCost

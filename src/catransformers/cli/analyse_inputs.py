@@ -17,7 +17,7 @@ from catransformers.execution.results import StudyResults
 from catransformers.reports.analysis.data import key_of
 from catransformers.reports.analysis.terminal import limit_text
 from catransformers.reports.study.derive import read_results
-from catransformers.reports.study.rescenario import results_under
+from catransformers.reports.study.other_scenario import results_under
 from catransformers.reports.wording import plural
 from catransformers.search.costs.designs import READABLE
 from catransformers.search.problem import OBJECTIVES, Limits, Objective

@@ -9,7 +9,7 @@ from catransformers.cli.output import print_json
 from catransformers.config.study import TRAINING, StudyConfig
 from catransformers.execution.studies.hardware_study import read_hardware_study, run_hardware_study
 from catransformers.reports.study.hardware import hardware_object, write_hardware_report
-from catransformers.reports.study.rescenario import slug
+from catransformers.reports.study.other_scenario import slug
 from catransformers.reports.terminal.hardware_study import show_hardware_study
 from catransformers.reports.terminal.screen import console
 

@@ -11,7 +11,7 @@ from catransformers.cli.hardware_study import report_hardware
 from catransformers.cli.output import json_option, print_json
 from catransformers.errors import Problems, present
 from catransformers.reports.study.derive import read_results
-from catransformers.reports.study.rescenario import write_report_under
+from catransformers.reports.study.other_scenario import write_report_under
 from catransformers.reports.study.tables import study_object
 from catransformers.reports.study.write import write_report
 from catransformers.reports.terminal.study import show_report

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catransformers.config.study import StudyConfig, read
 from catransformers.errors import InputError, Problem
-from catransformers.execution.ledger import uncommitted
+from catransformers.execution.energy_ledger import uncommitted
 from catransformers.execution.studies.assemble import assemble
 from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, convergence, derive_front

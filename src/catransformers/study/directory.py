@@ -63,12 +63,18 @@ class StudyDirectory:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Be the only writer. The operating system frees the lock when the process ends, however it ends.
+        """Be the only writer of the folder, which is made if need be.
+
+        The operating system frees the lock when the process ends, however it ends.
 
         Raises:
             StudyBusyError: if another process holds it.
-            InputError: if the folder cannot be written.
+            InputError: if the folder cannot be made or written.
         """
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(Problem(str(self.root), f"cannot be made: {error.strerror}", "a folder")) from error
         with exclusive(self.root / "study.lock", self.root, "this study"):
             yield
 

@@ -14,11 +14,11 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig, read
 from catransformers.designs.limits import SweepLimits
 from catransformers.designs.sweep import Sweep, SweepInputs
-from catransformers.errors import InfeasibleError, InputError, Problem
+from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution.cache import cache_folder
 from catransformers.execution.studies.assemble import accelerators_of, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.studies.base_model import base_spec
-from catransformers.execution.studies.opening import open_study
+from catransformers.execution.studies.open_study import open_study
 from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import check_room
 from catransformers.search.problem import Limits
@@ -60,10 +60,6 @@ def run_hardware_study(config: StudyConfig, out: Path, *, where: str = "") -> Ha
         raise InputError(problems)
     config = config.without_training()
     found = hardware_front(config)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(Problem(str(out), f"cannot be made: {error.strerror}", "a folder")) from error
     directory = StudyDirectory(out)
     with directory.lock():
         open_study(config, directory)

@@ -25,9 +25,10 @@ from pathlib import Path
 
 from catransformers.config.study import StudyConfig, read
 from catransformers.errors import CatransformersError, InputError, Problem, Problems
-from catransformers.execution.events import Listener, TrialsAdopted
+from catransformers.execution.events import TrialsAdopted
 from catransformers.execution.messages import Request, Result, request_of
-from catransformers.execution.studies.opening import changed_origin, flat, shown
+from catransformers.execution.studies.open_study import changed_origin, flat, shown
+from catransformers.execution.study_run import StudyRun
 from catransformers.files import write_whole
 from catransformers.search.costs.space import Costs
 from catransformers.study.directory import StudyDirectory
@@ -240,13 +241,14 @@ def _intact(checkpoint: Path) -> bool:
         return False
 
 
-def adopt(adoption: Adoption, config: StudyConfig, directory: StudyDirectory, store: Store, listen: Listener) -> None:
-    """Take over what is planned and not there yet; the caller has the study's lock.
+def adopt(run: StudyRun, adoption: Adoption) -> None:
+    """Take over what is planned and not there yet.
 
     Raises:
         InputError: if a trial that was to be adopted, before the study was interrupted, is gone.
         OSError: if its files cannot be written.
     """
+    store = run.store
     if not store.proposals():
         store.add_proposals(adoption.proposals)
     finished = {trial.number for trial in store.trials()}
@@ -256,9 +258,9 @@ def adopt(adoption: Adoption, config: StudyConfig, directory: StudyDirectory, st
         if found is None:
             what = f"trial {proposal.number} was to be {proposal.origin}, and there is no such trial any more"
             raise InputError(Problem(KEY, what, hint="begin again in another folder (--out)"))
-        _take(*found, proposal, config, directory)
+        _take(run, *found, proposal)
         store.add_trial(replace(found[1], number=proposal.number, proposal=proposal))
-    listen(TrialsAdopted(len(waiting), dict(adoption.left_out)))
+    run.listen(TrialsAdopted(len(waiting), dict(adoption.left_out)))
 
 
 def _lookup(sources: Sequence[WarmStartSource], proposal: ProposalRecord) -> tuple[WarmStartSource, TrialRecord] | None:
@@ -271,13 +273,7 @@ def _lookup(sources: Sequence[WarmStartSource], proposal: ProposalRecord) -> tup
     return None
 
 
-def _take(
-    source: WarmStartSource,
-    trial: TrialRecord,
-    proposal: ProposalRecord,
-    config: StudyConfig,
-    directory: StudyDirectory,
-) -> None:
+def _take(run: StudyRun, source: WarmStartSource, trial: TrialRecord, proposal: ProposalRecord) -> None:
     """Put a trial's files in its folder here, as if it had been run; done twice, they are the same.
 
     What metered it stays where it was spent.
@@ -285,10 +281,10 @@ def _take(
     from catransformers.models.loading.storage import read_description  # noqa: PLC0415 - torch
 
     number = proposal.number
-    theirs, ours = source.directory.checkpoint(trial.number), directory.checkpoint(number)
+    theirs, ours = source.directory.checkpoint(trial.number), run.directory.checkpoint(number)
     description = {**read_description(theirs), "trial": number}
-    request = request_of(config, "trial", number, proposal.dimensions)
-    request.write(directory.trial(number))
+    request = run.request("trial", number, proposal.dimensions)
+    request.write(run.directory.trial(number))
     _link(theirs, ours)
     text = json.dumps(description, indent=1, ensure_ascii=False, allow_nan=False)
     write_whole(ours.with_suffix(".json"), text + "\n")
@@ -301,7 +297,7 @@ def _take(
         difference_se=trial.metrics.get(paired[1]),
         metrics={name: value for name, value in trial.metrics.items() if name not in paired},
         seconds=trial.seconds,
-    ).write(directory.trial(number))
+    ).write(run.directory.trial(number))
 
 
 def _link(source: Path, target: Path) -> None:

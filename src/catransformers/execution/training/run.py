@@ -26,7 +26,7 @@ from catransformers.accuracy.training.proxy import ProxySettings, torch_threads
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.execution.metering import Recorder, begin, energy_file, record_of
 from catransformers.execution.studies.base_model import metadata_of, open_base
-from catransformers.execution.studies.opening import data_of
+from catransformers.execution.studies.open_study import data_of
 from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
 from catransformers.execution.training.result import PoolResult, TrainingResult, read_facts, read_result
 from catransformers.files import write_whole

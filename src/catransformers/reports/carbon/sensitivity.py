@@ -20,7 +20,7 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.carbon.uncertainty import draw_factors, front_probability, sample_totals, tornado
 from catransformers.errors import InputError, Problem, present
 from catransformers.execution.results import StudyResults
-from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.execution.studies.under_scenario import under_scenario
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.search.costs.designs import Designs
 from catransformers.search.costs.space import Costs

@@ -11,7 +11,7 @@ import pytest
 
 from catransformers.config.study import parse
 from catransformers.execution import events
-from catransformers.execution.gate import FILE, Gate, check_gate
+from catransformers.execution.intensity_gate import FILE, IntensityGate, check_gate
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import check
@@ -60,7 +60,7 @@ def gate(clock, tmp_path):
     def made(config, folder=None):
         folder = folder or tmp_path / "s"
         forecasts = Forecasts(tmp_path / "cache", http=Http(tries=1, sleep=clock.sleep), environ={}, now=clock)
-        return Gate(config.execution, folder / FILE, forecasts, clock, clock.sleep)
+        return IntensityGate(config.execution, folder / FILE, forecasts, clock, clock.sleep)
 
     return made
 
@@ -450,7 +450,7 @@ def test_ctrl_c_while_it_waits_exits_130_and_the_same_command_goes_on(study, fak
     begin = datetime.fromisoformat(json.loads((folder / FILE).read_text())["begin_at"])
     assert begin == hour + timedelta(hours=3)
     clock = Clock(datetime.now(UTC))
-    gate = Gate(config.execution, folder / FILE, Forecasts(environ={}), clock, clock.sleep)
+    gate = IntensityGate(config.execution, folder / FILE, Forecasts(environ={}), clock, clock.sleep)
     assert run_study(config, folder, executor=fake, gate=gate).finished
     assert begin <= clock.now < begin + timedelta(seconds=1)
     assert len(load_study(Path(folder)).trials) == 2

@@ -9,7 +9,7 @@ from catransformers.carbon.scenario import read_scenario
 from catransformers.errors import InputError
 from catransformers.execution.results import load_study
 from catransformers.execution.studies.assemble import assemble
-from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.execution.studies.under_scenario import under_scenario
 
 
 @pytest.mark.parametrize(

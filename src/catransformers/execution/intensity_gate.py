@@ -64,7 +64,7 @@ class _State:
 
 
 @dataclass(slots=True)
-class Gate:
+class IntensityGate:
     """Says whether work may begin, and waits until it may.
 
     Args:

@@ -11,7 +11,7 @@ import pytest
 from catransformers.config.sections import AccuracySection, ModelSection
 from catransformers.config.study import StudyConfig
 from catransformers.errors import InputError
-from catransformers.execution.studies.opening import data_sha256, keep_origin, origin_of
+from catransformers.execution.studies.open_study import data_sha256, keep_origin, origin_of
 from catransformers.models.loading.storage import embedded_model, save_model
 from catransformers.study.store import Store
 

@@ -304,11 +304,12 @@ def test_killed_in_the_middle_it_adopts_the_rest(old, warm, fake, tmp_path):
     # The other study goes on meanwhile: what is adopted was settled before.
     with sqlite3.connect(old.directory.database) as connection:
         connection.execute(
-            "INSERT INTO proposals SELECT 50, dimensions, origin, reason FROM proposals WHERE number = 0"
+            "INSERT INTO proposals SELECT 50, dimensions, origin, reason, accelerator, adopted "
+            "FROM proposals WHERE number = 0"
         )
         connection.execute(
-            "INSERT INTO trials SELECT 50, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error "
-            "FROM trials WHERE number = 0"
+            "INSERT INTO trials SELECT 50, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error, "
+            "untrained FROM trials WHERE number = 0"
         )
     heard = []
     again = run_study(config, new, executor=fake, listen=heard.append)

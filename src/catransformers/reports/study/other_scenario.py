@@ -8,7 +8,7 @@ from pathlib import Path
 
 from catransformers.carbon.scenario import Scenario
 from catransformers.execution.results import StudyResults
-from catransformers.execution.studies.rescenario import under_scenario
+from catransformers.execution.studies.under_scenario import under_scenario
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.summary import StudySummary
 from catransformers.reports.study.write import WrittenReport, write_summary

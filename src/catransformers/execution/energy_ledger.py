@@ -19,7 +19,7 @@ from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EnergyRecord
 
 
-class Ledger:
+class EnergyLedger:
     """The energy records of one run of the loop; use it in a `with` statement.
 
     Args:
