@@ -8,12 +8,14 @@ specs are read so. What is wrong goes to a collector (`errors.Problems`), what i
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, Protocol
 
-from catransformers.errors import InputError, Problem, Problems, nearest
+from catransformers.errors import InputError, Problem, Problems, nearest, unknown_name
 from catransformers.units import as_float
 
 #: Checks and converts a value that stands somewhere, or raises an `InputError`.
@@ -73,18 +75,31 @@ def from_to(low: float, high: float = math.inf, noun: str = "a number", *, above
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of some values, or of the names that a function gives when it is asked; the nearest name is offered."""
+    """One of some values, or of the names that a function gives when it is asked; the nearest name is offered.
+
+    Args:
+        options: the values.
+        what: what to say of any other.
+        kind: what the values are names of; if given, it is an unknown one that is told.
+    """
 
     options: Iterable[Any] | Callable[[], Iterable[Any]]
     what: str = "is not an option"
+    kind: str = ""
 
     def __call__(self, value: object, where: str) -> Any:
         """The value; raises an `InputError` that names all of them."""
-        options = list(self.options() if callable(self.options) else self.options)
+        options = self.known()
         if isinstance(value, bool) or value not in options:
+            if self.kind:
+                raise InputError(unknown_name(where, self.kind, str(value), options))
             hint = nearest(value, [str(option) for option in options]) if isinstance(value, str) else ""
             raise InputError(Problem(where, f"{value!r} {self.what}", ", ".join(map(str, options)), hint))
         return value
+
+    def known(self) -> list[Any]:
+        """All of them."""
+        return list(self.options() if callable(self.options) else self.options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +160,33 @@ def read_table(
                 value = given[key]
                 good[key] = rule(value, place) if callable(rule) else rule.read(value, place, problems, unknown)
         elif key not in optional:
-            listed = rule.options if isinstance(rule, Choice) else ()
-            problems.append(Problem(place, "missing", ", ".join(map(str, listed() if callable(listed) else listed))))
+            listed = rule.known() if isinstance(rule, Choice) else ()
+            problems.append(Problem(place, "missing", ", ".join(map(str, listed))))
     problems += [unknown(prefix, str(key), rules.keys()) for key in given if key not in rules]
     return good
+
+
+def read_toml(path: Path, allowed: str) -> dict[str, Any]:
+    """A TOML file's table; `allowed` says what it should be.
+
+    Raises:
+        InputError: if there is no such file, it cannot be read, or it is not TOML (with the line).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise InputError(Problem(str(path), f"cannot be read: {reason}", allowed)) from error
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, where: str) -> dict[str, Any]:
+    """A text's table in TOML; `where` names the text.
+
+    Raises:
+        InputError: if it is not TOML (with the line).
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(Problem(where, f"not TOML: {error}")) from error

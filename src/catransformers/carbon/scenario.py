@@ -21,7 +21,8 @@ from catransformers.carbon.grid_path import IntensityPath
 from catransformers.carbon.parts import Package
 from catransformers.carbon.scenario_keys import KEYS, DramPolicy, read_values
 from catransformers.carbon.yields import YieldModel
-from catransformers.errors import InputError, IntegrityError, Problem, unknown_name
+from catransformers.errors import InputError, IntegrityError, Problem, Problems, unknown_name
+from catransformers.reading import read_toml
 from catransformers.units import CM2_PER_M2, G_PER_KG, GIGA, S_PER_YEAR
 
 #: e^50 times today's intensity at the end of life; far beyond sense, far below what a float holds.
@@ -258,13 +259,7 @@ def read_scenario(given: str | Mapping[str, object], where: str = "scenario") ->
     path = Path(given)
     if path.suffix != ".toml":
         return named_scenario(given)
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        problem = Problem(given, f"cannot be read: {error.strerror}", "a TOML file with a scenario's keys")
-        raise InputError(problem) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(Problem(given, f"not TOML: {error}")) from error
+    table = read_toml(path, "a TOML file with a scenario's keys")
     table = table.get("scenario", table)
     if not isinstance(table, dict):
         raise InputError(Problem(f"{given}: scenario", f"{table!r} is not a table", "[scenario] and its keys"))
@@ -304,10 +299,8 @@ def scenario_from_mapping(base_name: str, overrides: Mapping[str, object], where
     merged |= values
     grids = {}
     for side in ("use", "fab"):
-        try:
+        with problems.collect():
             grids[side] = _grid(merged, side, where)
-        except InputError as error:
-            problems += error.problems
     if not any(key in overrides and key not in values for key in ("node_nm", "yield", "defect_density_per_cm2")):
         problems += _defect_problems(merged, f"{where}.yield" if "yield" in values else f"{where}.node_nm")
     problems += _growth_problems(merged, where)
@@ -315,8 +308,7 @@ def scenario_from_mapping(base_name: str, overrides: Mapping[str, object], where
         problems += _package_problems(merged, where)
     if len(grids) == 2 and not merged.get("allow_mixed_basis"):
         problems += _basis_problems(grids["use"], grids["fab"], where)
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     changes = ", ".join(f"{key} = {value}" for key, value in overrides.items() if key != "name")
     name = merged.get("name") or (f"{base_name} with {changes}" if changes else base_name)
     return _build(str(name), merged, grids["use"], grids["fab"])
@@ -370,11 +362,10 @@ def _defect_problems(values: Mapping[str, object], where: str) -> list[Problem]:
     """A node and a yield model that are each fine but do not go together: no defect density is known."""
     if values.get("defect_density_per_cm2") is not None:
         return []
-    try:
+    problems = Problems()
+    with problems.collect():
         typical_defects(fab_node(cast(float, values["node_nm"])), cast(YieldModel, values["yield"]), where=where)
-    except InputError as error:
-        return list(error.problems)
-    return []
+    return problems
 
 
 def _build(name: str, values: Mapping[str, object], use: GridIntensity, fab: GridIntensity) -> Scenario:

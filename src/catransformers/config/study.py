@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,7 +23,7 @@ from catransformers.config.sections import (
     SearchSection,
 )
 from catransformers.errors import InputError, Problem, Problems
-from catransformers.reading import Unknown, unknown_key
+from catransformers.reading import Unknown, parse_toml, read_toml, unknown_key
 
 T = TypeVar("T", bound=Section)
 
@@ -135,12 +134,7 @@ def read(path: Path, changes: Changes = MappingProxyType({})) -> tuple[StudyConf
     Raises:
         InputError: if there is no such file, it cannot be read, or it is not TOML (with the line).
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise InputError(Problem(str(path), f"cannot be read: {reason}", "a TOML study file")) from error
-    config, problems = parse(text, str(path), changes)
+    config, problems = read_tables(read_toml(path, "a TOML study file"), str(path), changes)
     return _anchored(config, path.parent), problems
 
 
@@ -178,11 +172,7 @@ def parse(text: str, where: str, changes: Changes = MappingProxyType({})) -> tup
     Raises:
         InputError: if the text is not TOML.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(Problem(where, f"not TOML: {error}")) from error
-    return read_tables(data, where, changes)
+    return read_tables(parse_toml(text, where), where, changes)
 
 
 def read_tables(

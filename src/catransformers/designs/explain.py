@@ -260,8 +260,8 @@ def _accelerators(estimate: Estimate) -> Iterator[_Neighbour]:
         value = getattr(machine, name)
         more, less = _NAMES[name]
         yield from neighbour(more, **{name: 2 * value})
-        if not LIMITS[name][0] or value % 2 == 0:
-            yield from neighbour(less, **{name: value // 2 if LIMITS[name][0] else value / 2})
+        if not LIMITS[name].step or value % 2 == 0:
+            yield from neighbour(less, **{name: value // 2 if LIMITS[name].step else value / 2})
     yield from neighbour(_NAMES["cores"][0], cores=machine.cores + 1)
     yield from neighbour(_NAMES["cores"][1], cores=machine.cores - 1)
     if machine.pe_y % 2 == 0:

@@ -10,44 +10,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.errors import InputError, Problem, nearest
+from catransformers.errors import Problem, Problems, nearest
+from catransformers.reading import Number, from_to
 from catransformers.units import KIB, MIB, TERA
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
-#: Attribute → (integer only, lowest, highest) that the component tables can cost.
-LIMITS: Mapping[str, tuple[bool, float, float]] = {
-    "cores": (True, 1, 64),
-    "pe_x": (True, 1, 1024),
-    "pe_y": (True, 1, 1024),
-    "local_kib": (False, 0.25, 16 * 1024),
-    "local_bandwidth": (True, 1, 2048),
-    "global_mib": (False, 1 / 64, 128),
-    "voltage_v": (False, 0.2, 2.0),
+
+def _whole(low: float, high: float) -> Number:
+    return Number(low, high, step=1, allowed=from_to(low, high, "an integer"))
+
+
+def _amount(low: float, high: float) -> Number:
+    return Number(low, high, allowed=from_to(low, high))
+
+
+#: Attribute → what it may be: what the component tables can cost.
+LIMITS: Mapping[str, Number] = {
+    "cores": _whole(1, 64),
+    "pe_x": _whole(1, 1024),
+    "pe_y": _whole(1, 1024),
+    "local_kib": _amount(0.25, 16 * 1024),
+    "local_bandwidth": _whole(1, 2048),
+    "global_mib": _amount(1 / 64, 128),
+    "voltage_v": _amount(0.2, 2.0),
 }
 
 ATTRIBUTES = tuple(LIMITS)
+PLACE = "accelerator."
 #: Those that may be left out: None (in tables NaN) is the technology's nominal value.
 OPTIONAL = ("voltage_v",)
 REQUIRED = tuple(name for name in ATTRIBUTES if name not in OPTIONAL)
-
-
-def _problem(where: str, name: str, value: object) -> Problem | None:
-    """What is wrong with one attribute's value, if anything."""
-    integral, low, high = LIMITS[name]
-    allowed = f"{'an integer' if integral else 'a number'} from {low:g} to {high:g}"
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        return Problem(f"{where}.{name}", f"{value!r} is not a number", allowed)
-    number = float(value)
-    if not math.isfinite(number) or not low <= number <= high or (integral and number != int(number)):
-        return Problem(f"{where}.{name}", f"{value} is out of range", allowed)
-    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +75,12 @@ class Accelerator:
     voltage_v: float | None = None
 
     def __post_init__(self) -> None:
-        given = ((f.name, getattr(self, f.name)) for f in fields(self))
-        found = (_problem("accelerator", name, v) for name, v in given if v is not None or name not in OPTIONAL)
-        problems = [p for p in found if p is not None]
-        if problems:
-            raise InputError(problems)
+        problems = Problems()
+        for name, rule in LIMITS.items():
+            value = getattr(self, name)
+            if value is not None or name not in OPTIONAL:
+                problems.of(rule, value, PLACE + name)
+        problems.finish()
 
     @classmethod
     def parse(cls, text: str) -> Accelerator:
@@ -91,36 +91,29 @@ class Accelerator:
         Raises:
             InputError: for every unknown, missing, repeated or bad attribute, all at once.
         """
-        problems: list[Problem] = []
+        problems = Problems()
         values: dict[str, float] = {}
         for item in filter(None, (part.strip() for part in text.strip().strip("{}").split(","))):
             name, separator, raw = (part.strip() for part in item.partition("="))
             if not separator:
                 problems.append(Problem("accelerator", f"{item!r} is not name=value", ", ".join(ATTRIBUTES)))
             elif name not in LIMITS:
-                problems.append(
-                    Problem(
-                        "accelerator", f"unknown attribute {name!r}", ", ".join(ATTRIBUTES), nearest(name, ATTRIBUTES)
-                    )
-                )
+                hint = nearest(name, ATTRIBUTES)
+                problems.append(Problem("accelerator", f"unknown attribute {name!r}", ", ".join(ATTRIBUTES), hint))
             elif name in values:
-                problems.append(Problem(f"accelerator.{name}", "given twice"))
+                problems.append(Problem(PLACE + name, "given twice"))
             else:
+                values[name] = LIMITS[name].low
                 try:
                     values[name] = float(raw)
                 except ValueError:
-                    problems.append(Problem(f"accelerator.{name}", f"{raw!r} is not a number"))
-                    values[name] = LIMITS[name][1]
-                else:
-                    problem = _problem("accelerator", name, values[name])
-                    if problem:
-                        problems.append(problem)
+                    problems.append(Problem(PLACE + name, f"{raw!r} is not a number"))
+                problems.of(LIMITS[name], values[name], PLACE + name)
         missing = [name for name in REQUIRED if name not in values]
         if missing:
             problems.append(Problem("accelerator", f"missing {', '.join(missing)}"))
-        if problems:
-            raise InputError(problems)
-        return cls(**{name: int(v) if LIMITS[name][0] else v for name, v in values.items()})  # type: ignore[arg-type]
+        problems.finish()
+        return cls(**{name: int(v) if LIMITS[name].step else v for name, v in values.items()})  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, float]:
         """Plain data, in the order of the template; whole numbers as int, a nominal voltage left out."""

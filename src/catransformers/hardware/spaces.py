@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from catransformers.errors import InfeasibleError, InputError, Problem, nearest, unknown_name
+from catransformers.errors import InfeasibleError, InputError, Problem, Problems, nearest, unknown_name
 from catransformers.hardware.accelerator import ATTRIBUTES, LIMITS, OPTIONAL, AcceleratorTable, FloatArray
+from catransformers.reading import from_to
 
 
 def _powers(low: float, high: float) -> tuple[float, ...]:
@@ -57,19 +58,11 @@ def _checked(name: str, values: object) -> tuple[list[Problem], tuple[float, ...
         values = [values]
     if isinstance(values, str) or not isinstance(values, Sequence) or not values:
         return [Problem(where, f"{values!r} is not a list of numbers")], ()
-    integral, low, high = LIMITS[name]
-    bad = [
-        v
-        for v in values
-        if isinstance(v, bool)
-        or not isinstance(v, int | float)
-        or not math.isfinite(v)
-        or not low <= v <= high
-        or (integral and v != int(v))
-    ]
+    rule = LIMITS[name]
+    bad = [value for value in values if Problems().of(rule, value, where) is None]
     if bad:
-        kind = "integers" if integral else "numbers"
-        return [Problem(where, f"not allowed: {', '.join(map(repr, bad))}", f"{kind} from {low:g} to {high:g}")], ()
+        allowed = from_to(rule.low, rule.high, "integers" if rule.step else "numbers")
+        return [Problem(where, f"not allowed: {', '.join(map(repr, bad))}", allowed)], ()
     return [], tuple(sorted({float(v) for v in values}))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.errors import InputError, Problem, Problems, nearest, unknown_name
 from catransformers.facts import facts
 from catransformers.hardware.voltage import relative_clock
-from catransformers.units import GIGA, MILLI, PICO, UM2_PER_M2, as_float
+from catransformers.reading import Choice, Number, Rule, Table, Unknown, from_to, read_table, read_toml
+from catransformers.units import GIGA, MILLI, PICO, UM2_PER_M2
 
 TECHNOLOGY_NAMES = ("default-22nm", "paper")
 SRAM_NAMES = ("cacti7-22nm", "paper")
@@ -210,69 +211,101 @@ def dram_kind(name: str, where: str = "technology.memory.dram") -> Dram:
     )
 
 
-#: Section → key → (field, factor to SI, lowest value, whether the lowest itself is allowed, greatest value).
-_NUMBERS: Mapping[str, Mapping[str, tuple[str, float, float, bool, float]]] = {
-    "": {
-        "node_nm": ("node_nm", 1, 1, True, 250),
-        "voltage_v": ("voltage_v", 1, 0, False, 5),
-        "voltage_low_v": ("voltage_low_v", 1, 0, False, 5),
-        "voltage_high_v": ("voltage_high_v", 1, 0, False, 5),
-        "threshold_v": ("threshold_v", 1, 0, True, 5),
-        "alpha": ("alpha", 1, 1, True, 2),
-        "frequency_mhz": ("frequency_hz", 1e6, 0, False, 1e5),
-        "accumulators": ("accumulators", 1, 1, True, 64),
-        "partial_sum_bits": ("partial_sum_bytes", 1 / 8, 8, True, 64),
-        "global_bandwidth_words": ("global_bandwidth", 1, 1, True, 65536),
-    },
-    "area": {
-        "mac_um2": ("mac_area_m2", 1 / UM2_PER_M2, 0, False, math.inf),
-        "register_um2_per_bit": ("register_area_m2_per_bit", 1 / UM2_PER_M2, 0, True, math.inf),
-        "vector_lane_um2": ("vector_lane_area_m2", 1 / UM2_PER_M2, 0, True, math.inf),
-        "logic_density": ("logic_density", 1, 0, False, 1),
-        "overhead_share": ("area_overhead", 1, 0, True, 10),
-    },
-    "energy": {
-        "mac_multiply_pj": ("mac_multiply_j", PICO, 0, True, math.inf),
-        "mac_add_pj": ("mac_add_j", PICO, 0, True, math.inf),
-        "register_pj_per_bit": ("register_j_per_bit", PICO, 0, True, math.inf),
-        "vector_operation_pj": ("vector_operation_j", PICO, 0, True, math.inf),
-        "wire_pj_per_bit_mm": ("wire_j_per_bit_m", PICO * 1e3, 0, True, math.inf),
-        "clock_share": ("clock_share", 1, 0, True, 10),
-    },
-    "leakage": {
-        "logic_uw_per_um2": ("logic_leakage_w_per_m2", 1e-6 * UM2_PER_M2, 0, True, math.inf),
-        "idle_retained_share": ("idle_retained_share", 1, 0, True, 1),
-        "idle_gated_share": ("idle_gated_share", 1, 0, True, 1),
-    },
-    "memory": {
-        "sram_area_scale": ("sram_area_scale", 1, 0, False, 1e3),
-        "sram_energy_scale": ("sram_energy_scale", 1, 0, False, 1e3),
-        "sram_leakage_scale": ("sram_leakage_scale", 1, 0, True, 1e6),
-    },
-}
-_NAMES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "": {"array": ARRAYS},
-    "memory": {"sram": SRAM_NAMES, "dram": DRAM_NAMES},
-}
+@dataclass(frozen=True, slots=True)
+class _Amount:
+    """A number in the unit that its key names, or the name of a fact; `factor` leads to the SI unit of the field."""
+
+    field: str
+    factor: float
+    low: float
+    high: float = math.inf
+    above: bool = False
+
+    def __call__(self, raw: object, where: str) -> tuple[str, float, str]:
+        """The field, its value in SI and its source; raises an `InputError`."""
+        source, number = "given in the technology file", raw
+        if isinstance(raw, str):
+            table = facts("components")
+            if raw not in table:
+                raise InputError(unknown_name(where, "fact", raw, table))
+            number, source = table[raw].value, table[raw].source
+        allowed = from_to(self.low, self.high, above=self.above)
+        kind = "is neither a number nor the name of a fact"
+        value = Number(self.low, self.high, self.above, allowed=allowed, kind=kind)(number, where)
+        return self.field, value * self.factor, source
 
 
-def _number(where: str, raw: object, rule: tuple[str, float, float, bool, float]) -> tuple[float, str] | Problem:
-    """A value in SI and its source, from a number or the name of a fact."""
-    _, factor, low, inclusive, high = rule
-    source = "given in the technology file"
-    if isinstance(raw, str):
-        table = facts("components")
-        if raw not in table:
-            return unknown_name(where, "fact", raw, table)
-        value, source = table[raw].value, table[raw].source
-    elif isinstance(raw, int | float) and not isinstance(raw, bool):
-        value = as_float(raw)
-    else:
-        return Problem(where, f"{raw!r} is neither a number nor the name of a fact")
-    if not math.isfinite(value) or not low <= value <= high or (value == low and not inclusive):
-        bounds = f"{'from' if inclusive else 'above'} {low:g}" + (f" to {high:g}" if math.isfinite(high) else "")
-        return Problem(where, f"{value} is out of range", f"a number {bounds}")
-    return value * factor, source
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A table of a technology file."""
+
+    rules: Mapping[str, Rule]
+
+    def read(self, given: object, place: str, problems: Problems, unknown: Unknown) -> dict[str, Any]:
+        """What is right in it; raises an `InputError` if it is no table."""
+        if not isinstance(given, Mapping):
+            raise InputError(Problem(place, "is not a table"))
+        return read_table(given, self.rules, f"{place}.", problems, unknown=unknown)
+
+
+def _name(value: object, where: str) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InputError(Problem(where, "missing or not text"))
+    return value
+
+
+_SECTIONS: Mapping[str, _Section] = {
+    "area": _Section(
+        {
+            "mac_um2": _Amount("mac_area_m2", 1 / UM2_PER_M2, 0, above=True),
+            "register_um2_per_bit": _Amount("register_area_m2_per_bit", 1 / UM2_PER_M2, 0),
+            "vector_lane_um2": _Amount("vector_lane_area_m2", 1 / UM2_PER_M2, 0),
+            "logic_density": _Amount("logic_density", 1, 0, 1, above=True),
+            "overhead_share": _Amount("area_overhead", 1, 0, 10),
+        }
+    ),
+    "energy": _Section(
+        {
+            "mac_multiply_pj": _Amount("mac_multiply_j", PICO, 0),
+            "mac_add_pj": _Amount("mac_add_j", PICO, 0),
+            "register_pj_per_bit": _Amount("register_j_per_bit", PICO, 0),
+            "vector_operation_pj": _Amount("vector_operation_j", PICO, 0),
+            "wire_pj_per_bit_mm": _Amount("wire_j_per_bit_m", PICO * 1e3, 0),
+            "clock_share": _Amount("clock_share", 1, 0, 10),
+        }
+    ),
+    "leakage": _Section(
+        {
+            "logic_uw_per_um2": _Amount("logic_leakage_w_per_m2", 1e-6 * UM2_PER_M2, 0),
+            "idle_retained_share": _Amount("idle_retained_share", 1, 0, 1),
+            "idle_gated_share": _Amount("idle_gated_share", 1, 0, 1),
+        }
+    ),
+    "memory": _Section(
+        {
+            "sram_area_scale": _Amount("sram_area_scale", 1, 0, 1e3, above=True),
+            "sram_energy_scale": _Amount("sram_energy_scale", 1, 0, 1e3, above=True),
+            "sram_leakage_scale": _Amount("sram_leakage_scale", 1, 0, 1e6),
+            "sram": Choice(SRAM_NAMES, kind="sram"),
+            "dram": Choice(DRAM_NAMES, kind="dram"),
+        }
+    ),
+}
+_RULES: Mapping[str, Rule | Table] = {
+    "name": _name,
+    "node_nm": _Amount("node_nm", 1, 1, 250),
+    "voltage_v": _Amount("voltage_v", 1, 0, 5, above=True),
+    "voltage_low_v": _Amount("voltage_low_v", 1, 0, 5, above=True),
+    "voltage_high_v": _Amount("voltage_high_v", 1, 0, 5, above=True),
+    "threshold_v": _Amount("threshold_v", 1, 0, 5),
+    "alpha": _Amount("alpha", 1, 1, 2),
+    "frequency_mhz": _Amount("frequency_hz", 1e6, 0, 1e5, above=True),
+    "accumulators": _Amount("accumulators", 1, 1, 64),
+    "partial_sum_bits": _Amount("partial_sum_bytes", 1 / 8, 8, 64),
+    "global_bandwidth_words": _Amount("global_bandwidth", 1, 1, 65536),
+    "array": Choice(ARRAYS, kind="array"),
+    **_SECTIONS,
+}
 
 
 def _merged(document: Mapping[str, Any], where: str) -> Mapping[str, Any]:
@@ -284,35 +317,15 @@ def _merged(document: Mapping[str, Any], where: str) -> Mapping[str, Any]:
         raise InputError(unknown_name(f"{where}: base", "technology", str(base), TECHNOLOGY_NAMES))
     inherited = _read_builtin(base)
     merged: dict[str, Any] = {**inherited, **{k: v for k, v in document.items() if k != "base"}}
-    for section in filter(None, _NUMBERS):
+    for section in _SECTIONS:
         given = document.get(section, {})
         if isinstance(given, Mapping):
             merged[section] = {**inherited[section], **given}
     return merged
 
 
-def _section(
-    prefix: str, content: Mapping[str, Any], section: str, values: dict[str, Any], sources: dict[str, str]
-) -> list[Problem]:
-    """Read the numbers and names of one section into `values` and `sources`; its problems."""
-    problems: list[Problem] = []
-    for key, rule in _NUMBERS[section].items():
-        if key not in content:
-            problems.append(Problem(prefix + key, "missing"))
-            continue
-        result = _number(prefix + key, content[key], rule)
-        if isinstance(result, Problem):
-            problems.append(result)
-        else:
-            values[rule[0]], sources[key] = result
-    for key, options in _NAMES.get(section, {}).items():
-        if key not in content:
-            problems.append(Problem(prefix + key, "missing", ", ".join(options)))
-        elif content[key] not in options:
-            problems.append(unknown_name(prefix + key, key, str(content[key]), options))
-        else:
-            values[key] = content[key]
-    return problems
+def _unknown_key(prefix: str, key: str, known: Collection[str]) -> Problem:
+    return Problem(prefix + key, "unknown key", hint=nearest(key, known))
 
 
 def _parse(given: Mapping[str, Any], where: str) -> Technology:
@@ -321,37 +334,27 @@ def _parse(given: Mapping[str, Any], where: str) -> Technology:
     Raises:
         InputError: with every problem.
     """
-    document = _merged(given, where)
-    problems: list[Problem] = []
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    if not isinstance(document.get("name"), str) or not document["name"].strip():
-        problems.append(Problem(f"{where}: name", "missing or not text"))
-    for section, keys in _NUMBERS.items():
-        content = document.get(section, {}) if section else document
-        prefix = f"{where}: {section}." if section else f"{where}: "
-        if not isinstance(content, Mapping):
-            problems.append(Problem(f"{where}: {section}", "is not a table"))
-            continue
-        known = {*keys, *_NAMES.get(section, {}), *(() if section else ("name", *filter(None, _NUMBERS)))}
-        problems += [
-            Problem(prefix + key, "unknown key", hint=nearest(key, known)) for key in content if key not in known
-        ]
-        problems += _section(prefix, content, section, values, sources)
+    problems = Problems()
+    whole = {"name": None} | {section: {} for section in _SECTIONS} | dict(_merged(given, where))
+    read = read_table(whole, _RULES, f"{where}: ", problems, unknown=_unknown_key)
+    found = {key: value for key, value in read.items() if key not in _SECTIONS}
+    for section in _SECTIONS:
+        found |= read.get(section, {})
+    amounts = {key: value for key, value in found.items() if isinstance(value, tuple)}
+    values: dict[str, Any] = {key: value for key, value in found.items() if key not in amounts}
+    values |= {field: value for field, value, _ in amounts.values()}
     problems += _voltage_problems(values, where)
     accumulators = values.get("accumulators", 1)
     if accumulators != 2 ** math.floor(math.log2(accumulators)):
         problems.append(Problem(f"{where}: accumulators", f"{accumulators:g} is not a power of two"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     vector = facts("vector_operations")
     values["dram"] = dram_kind(values["dram"])
     values["accumulators"] = round(accumulators)
     return Technology(
-        name=document["name"],
         vector_operations=MappingProxyType({kind: vector[f"{kind}_operations"].value for kind in VECTOR_KINDS}),
         vector_passes=MappingProxyType({kind: vector[f"{kind}_passes"].value for kind in VECTOR_KINDS}),
-        sources=MappingProxyType(sources),
+        sources=MappingProxyType({key: source for key, (*_, source) in amounts.items()}),
         **values,
     )
 
@@ -395,10 +398,4 @@ def technology(name_or_path: str) -> Technology:
     path = Path(name_or_path)
     if path.suffix != ".toml":
         raise InputError(unknown_name("technology", "technology", name_or_path, TECHNOLOGY_NAMES))
-    try:
-        document = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(Problem(name_or_path, f"cannot be read: {error}")) from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(Problem(name_or_path, f"is not valid TOML: {error}")) from error
-    return _parse(document, name_or_path)
+    return _parse(read_toml(path, "a technology's TOML file"), name_or_path)
