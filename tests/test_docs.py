@@ -114,7 +114,7 @@ def test_what_extends_the_package_passes_its_kit(tmp_path, number):
     (tmp_path / f"{module}.py").write_text(code)
     (tmp_path / f"{test}.py").write_text(kit)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"{test}.py"]
-    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=280)
     assert ran.returncode == 0, ran.stdout
     assert int(re.search(r"(\d+) passed", ran.stdout)[1]) >= 9
     assert "failed" not in ran.stdout

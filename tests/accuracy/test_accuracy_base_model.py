@@ -138,12 +138,14 @@ def test_structured_dropout_drops_whole_blocks_and_heads(tool: ModuleType) -> No
 
 def test_the_script_writes_a_model_that_loads(tmp_path: Path) -> None:
     command = [sys.executable, str(TOOL), "--steps", "2", "--out", str(tmp_path / "new")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     assert "step     2 of 2" in done.stdout
     assert "validation: recall@1" in done.stdout
     path = tmp_path / "new" / "model.safetensors"
     assert load_model(path).spec == embedded_spec()
     assert read_description(path)["seed"] == 0
-    wrong = subprocess.run([sys.executable, str(TOOL), "--steps", "0"], capture_output=True, text=True, check=False)
+    wrong = subprocess.run(
+        [sys.executable, str(TOOL), "--steps", "0"], capture_output=True, text=True, check=False, timeout=120
+    )
     assert wrong.returncode == 2
     assert "must be positive" in wrong.stderr

@@ -63,6 +63,7 @@ def test_an_interrupted_training_ends_with_the_very_same_weights(tmp_path: Path)
     assert all(torch.equal(a, b) for a, b in zip(weights(whole), weights(parts), strict=True))
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("how", ["a signal", "an exception"])
 def test_an_interruption_inside_an_optimisers_step_leaves_no_half_step(tmp_path: Path, how: str) -> None:
     whole, net, steps = made(VIT_SPEC), made(VIT_SPEC), 0

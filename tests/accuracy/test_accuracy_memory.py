@@ -68,7 +68,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def measured(folder: Path, share: float) -> dict[str, float]:
     """Bytes that a process takes to open the base and prune it, as multiples of the base's parameters."""
     command = [sys.executable, "-c", TRIAL, str(folder), str(share)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
     size = (folder / "model.safetensors").stat().st_size
     return {name: value / size for name, value in json.loads(done.stdout).items()}
 

@@ -56,7 +56,7 @@ def test_light_verbs_import_neither_torch_nor_plots(arguments):
         "heavy = {'torch', 'botorch', 'ax', 'plotly', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
 def test_estimate_of_vit_b_16(capsys):

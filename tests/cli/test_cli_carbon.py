@@ -77,7 +77,7 @@ def test_the_commands_import_neither_torch_nor_plots(arguments):
         "heavy = {'torch', 'botorch', 'ax', 'plotly', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
 # --- die -----------------------------------------------------------------------------------------------------------

@@ -125,5 +125,5 @@ def test_it_needs_no_torch():
         "except SystemExit as ended: assert not ended.code\n"
         "assert not {'torch', 'botorch', 'gpytorch', 'torchvision'} & set(sys.modules), 'torch'"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr

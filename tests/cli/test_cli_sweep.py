@@ -163,7 +163,7 @@ def test_no_torch_and_no_plotting_without_files(arguments: list[str]) -> None:
         "heavy = {'torch', 'botorch', 'ax', 'plotly', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=120)
 
 
 def test_explain(capsys: pytest.CaptureFixture[str]) -> None:

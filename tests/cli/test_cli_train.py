@@ -218,7 +218,7 @@ def test_a_killed_training_goes_on(study, tmp_path, run):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL
     assert not (out / "result.json").exists()
     reached = max(int(path.parent.name[5:]) for path in out.glob("checkpoints/step-*/state.json"))

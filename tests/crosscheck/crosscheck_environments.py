@@ -57,7 +57,7 @@ def start(
     if extra_path is not None:
         environment["PYTHONPATH"] = str(extra_path)
     command = [str(python), str(SCRIPTS[tool]), str(cases), "--out", str(out)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=1500)
 
 
 def ask(tool: str, rows: list[dict[str, str]], folder: Path) -> list[dict[str, str]]:

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -414,8 +415,10 @@ def test_a_profile_counts_from_the_study_file(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_while_it_waits_exits_130_and_the_same_command_goes_on(study, fake, tmp_path):
-    """By the clock of this machine: the first two hours are dirty, so nothing begins."""
+@pytest.mark.usefixtures("ctrl_c")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_ctrl_c_while_it_waits_exits_130_and_the_same_command_goes_on(study, fake, tmp_path, ignored):
+    """By the clock of this machine: the first two hours are dirty, so nothing begins. `nohup` goes on being heard."""
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     lines = [f"{(hour + timedelta(hours=n)).isoformat()},{400 if n < 3 else 100}" for n in range(48)]
     grid = tmp_path / "grid.csv"
@@ -437,16 +440,25 @@ def test_ctrl_c_while_it_waits_exits_130_and_the_same_command_goes_on(study, fak
         "--out",
         str(folder),
     ]
+    if ignored:
+        command = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
     said = ""
     for line in process.stderr:
         said += line
         if "Ctrl-C is safe" in " ".join(said.split()):
             break
     process.send_signal(signal.SIGINT)
+    if ignored:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.terminate()
     rest = process.stderr.read()
-    assert process.wait(60) == 130, said + rest
-    assert "interrupted: run the same command to go on" in rest
+    assert process.wait(60) == (-signal.SIGTERM if ignored else 130), said + rest
+    watchdog.cancel()
+    assert ignored or "interrupted: run the same command to go on" in rest
     begin = datetime.fromisoformat(json.loads((folder / FILE).read_text())["begin_at"])
     assert begin == hour + timedelta(hours=3)
     clock = Clock(datetime.now(UTC))

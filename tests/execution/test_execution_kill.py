@@ -68,14 +68,15 @@ def test_killed_three_times_the_study_ends_the_same(study, fake, tmp_path):
         wait_until(lambda least=least: committed(folder) >= least)
         time.sleep(pause.random() * 0.5)
         os.kill(process.pid, signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
+        assert process.wait(PATIENCE_S) == -signal.SIGKILL
         after = load_study(folder).trials
         assert [t for t in after if t in before] == list(before)
-    assert begin(config, tmp_path, folder).wait() == 0
+    assert begin(config, tmp_path, folder).wait(PATIENCE_S) == 0
     assert told(load_study(folder)) == told(whole)
 
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="looks at processes in /proc")
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_no_worker_outlives_the_loop_and_none_of_its_work_counts(study, fake, tmp_path, sent):
     config, folder = study(search__trials=3), tmp_path / "s"
@@ -85,7 +86,7 @@ def test_no_worker_outlives_the_loop_and_none_of_its_work_counts(study, fake, tm
     pid = int(worker.read_text())
     assert alive(pid)
     process.send_signal(sent)
-    assert process.wait() != 0
+    assert process.wait(PATIENCE_S) != 0
     wait_until(lambda: not alive(pid))
     assert not any(t.number == 1 or t.status == "failed" for t in load_study(folder).trials)
     assert told(run_study(config, folder, executor=fake)) == told(run_study(config, tmp_path / "whole", executor=fake))

@@ -196,11 +196,12 @@ def test_two_processes_cannot_work_on_one_study(study, fake, tmp_path):
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait()
+    assert held.wait(30)
     with pytest.raises(StudyBusyError, match="another process"):
         run_study(study(), folder, executor=fake)
     release.set()
-    thread.join()
+    thread.join(30)
+    assert not thread.is_alive()
 
 
 def test_a_space_smaller_than_the_trials_ends_when_all_are_tried(study, fake, tmp_path):

@@ -677,7 +677,7 @@ def test_records_survive_a_kill_and_the_resumed_study_adds_to_them(study, fake, 
             time.sleep(0.02)
     finally:
         os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+        process.wait(60)
     committed = stored(folder)
     assert ("trial", 0, True) in committed
     assert ("search", -1, False) in committed

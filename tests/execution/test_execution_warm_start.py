@@ -299,7 +299,10 @@ def test_killed_in_the_middle_it_adopts_the_rest(old, warm, fake, tmp_path):
     # Before a model is linked; then after all files of a trial are there, and before it is committed.
     for step, call, committed in (("_link", 4, 3), ("replace", 3, 5)):
         arguments = [step, str(call), str(DRIVE), str(study_file), str(new)]
-        assert subprocess.run([sys.executable, "-c", DEADLY, *arguments], check=False).returncode == -signal.SIGKILL
+        assert (
+            subprocess.run([sys.executable, "-c", DEADLY, *arguments], check=False, timeout=120).returncode
+            == -signal.SIGKILL
+        )
         assert len(load_study(new).trials) == committed
     # The other study goes on meanwhile: what is adopted was settled before.
     with sqlite3.connect(old.directory.database) as connection:

@@ -216,6 +216,9 @@ def test_the_worker_can_be_run_by_hand(study, tmp_path):
     Result(request.sha256, "", 0.5, 0.1).write(tmp_path)
     path = request.write(tmp_path)
     done = subprocess.run(
-        [sys.executable, "-m", "catransformers.execution.trial", str(path)], stdin=subprocess.DEVNULL, check=False
+        [sys.executable, "-m", "catransformers.execution.trial", str(path)],
+        stdin=subprocess.DEVNULL,
+        check=False,
+        timeout=120,
     )
     assert done.returncode == 0

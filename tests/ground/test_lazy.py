@@ -14,7 +14,7 @@ def test_nothing_is_loaded_before_use():
         "before = 'email.mime' in sys.modules; "
         "late.text.MIMEText; print(before, 'email.mime.text' in sys.modules)"
     ).replace("; ", "\n")
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "True"]
+    assert subprocess.check_output([sys.executable, "-c", code], text=True, timeout=120).split() == ["False", "True"]
 
 
 def test_what_is_not_there_is_an_error_on_first_use():

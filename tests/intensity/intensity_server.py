@@ -47,7 +47,7 @@ class IntensityServer:
     def close(self):
         self._server.shutdown()
         self._server.server_close()
-        self._thread.join()
+        self._thread.join(30)
 
 
 class _Handler(BaseHTTPRequestHandler):

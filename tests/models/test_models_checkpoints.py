@@ -241,7 +241,9 @@ def test_reading_costs_no_memory_of_its_own(suffix: str, tmp_path: Path) -> None
         else:
             save_file(content, tmp_path / f"{name}.safetensors")
     paths = [str(tmp_path / f"{name}{suffix}") for name in ("small", "large")]
-    output = subprocess.run([sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "-c", MEASURE, *paths], capture_output=True, text=True, check=True, timeout=120
+    ).stdout
     kilobytes, total = output.split()
     assert float(total) == 24_000_000
     assert int(kilobytes) < 8_000

@@ -72,7 +72,7 @@ def test_making_a_net_without_memory_does_not_wake_the_compiler() -> None:
         "from catransformers.workloads.zoo import embedded_spec; before = set(sys.modules);"
         "make_net(embedded_spec(), empty=True); print(len(set(sys.modules) - before))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert int(done.stdout) < 100
 
 

@@ -163,7 +163,9 @@ def test_weights_are_mapped_not_read(tmp_path: Path) -> None:
     save_model(Clip(LARGE), path)
     size = path.stat().st_size
     assert size > 80e6
-    done = subprocess.run([sys.executable, "-c", MAPPED, str(path)], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", MAPPED, str(path)], capture_output=True, text=True, check=True, timeout=120
+    )
     private, mapped, total = (float(part) for part in done.stdout.split())
     assert total != 0
     assert mapped > 0.95 * size

@@ -143,7 +143,7 @@ def test_the_same_texts_give_the_same_file_in_every_process(tmp_path: Path) -> N
     found = []
     for run in range(2):
         command = [sys.executable, "-c", MAKE, str(source), str(tmp_path / f"{run}.json")]
-        found.append(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+        found.append(subprocess.run(command, check=True, capture_output=True, text=True, timeout=120).stdout.split())
     assert found[0] == found[1]
     assert len(set(found[0])) == 2
 

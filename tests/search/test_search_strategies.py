@@ -297,7 +297,7 @@ def test_importing_search_does_not_import_torch():
         "import sys, catransformers.search.strategies, catransformers.search.strategies.exact_hardware, "
         "catransformers.search.fronts; sys.exit('torch' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
 
 
 def test_other_packages_add_strategies(monkeypatch, studies):
@@ -394,6 +394,7 @@ print([o.index for o in observed], ran_on, proposal.origin)
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONHASHSEED": h},
+            timeout=120,
         ).stdout
         for h in ("1", "2", "3")
     }

@@ -21,7 +21,7 @@ def test_a_second_writer_is_told_so_and_a_killed_one_leaves_no_lock(tmp_path):
     with pytest.raises(StudyBusyError, match="another process is working on this study"), directory.lock():
         pass
     os.kill(holder.pid, signal.SIGKILL)
-    holder.wait()
+    holder.wait(60)
     holder.stdout.close()
     with directory.lock():
         assert (tmp_path / "study.lock").exists()

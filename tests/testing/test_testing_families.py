@@ -286,4 +286,4 @@ def test_the_kit_finds_scores_of_the_wrong_parts(monkeypatch: pytest.MonkeyPatch
 
 def test_the_kit_itself_needs_no_pytest() -> None:
     code = "import sys, catransformers.testing; sys.exit('pytest' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=120).returncode == 0
