@@ -15,7 +15,11 @@ from catransformers.cli.output import json_option, print_json
 from catransformers.energy.choose import survey
 from catransformers.errors import CatransformersError
 from catransformers.extras import install
-from catransformers.reports.terminal.screen import console, table
+from catransformers.lazy import lazy
+from catransformers.reports.terminal.screen import console, table, text
+
+compat = lazy("catransformers.models.loading.torchvision_compat")
+storage = lazy("catransformers.models.loading.storage")
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,13 @@ def doctor(as_json: bool) -> int:
     if as_json:
         print_json({"healthy": healthy, "findings": [asdict(f) for f in findings]})
         return 0 if healthy else 1
-    from rich.markup import escape  # noqa: PLC0415
-
     screen = console()
     colours = {"ok": "green", "missing": "yellow", "broken": "red"}
     screen.print(
         table(
             "catransformers doctor",
             ("", "state", "detail"),
-            [(f.item, f"[{colours[f.state]}]{f.state}[/]", escape(f.detail)) for f in findings],
+            [(f.item, f"[{colours[f.state]}]{f.state}[/]", text(f.detail)) for f in findings],
             left=3,
         )
     )
@@ -99,7 +101,7 @@ def _package(name: str, *, needed: bool = True, mend: str = "") -> Diagnosis:
 
 def _torch() -> list[Diagnosis]:
     try:
-        import torch  # noqa: PLC0415
+        torch = import_module("torch")
     except ModuleNotFoundError:
         return [Diagnosis("torch", "missing", "not installed", install("search"), needed=False)]
     except Exception as error:  # whatever keeps torch from importing is the finding
@@ -116,20 +118,18 @@ def _torch() -> list[Diagnosis]:
 
 def _torchvision() -> Diagnosis:
     """Whether torchvision imports; its builds must match torch's (version and device), or it takes open_clip down."""
-    from catransformers.models.loading.torchvision_compat import ENVIRONMENT, is_mismatch  # noqa: PLC0415
-
     try:
         version = import_module("torchvision").__version__
     except ImportError:
         return Diagnosis("torchvision", "missing", "only open_clip models need it", needed=False)
     except Exception as error:  # whatever keeps it from importing is the finding
-        if not is_mismatch(error):
+        if not compat.is_mismatch(error):
             return Diagnosis("torchvision", "broken", str(error), _reinstall_torchvision(), needed=False)
         installed = metadata.version("torchvision")
-        if os.environ.get(ENVIRONMENT) == "1":
-            return Diagnosis("torchvision", "ok", f"{installed} with stand-ins ({ENVIRONMENT}=1)", needed=False)
+        if os.environ.get(compat.ENVIRONMENT) == "1":
+            return Diagnosis("torchvision", "ok", f"{installed} with stand-ins ({compat.ENVIRONMENT}=1)", needed=False)
         detail = f"{installed} was built for another torch than {metadata.version('torch')}"
-        mend = f"{_reinstall_torchvision()}  (from the index that torch came from), or set {ENVIRONMENT}=1"
+        mend = f"{_reinstall_torchvision()}  (from the index that torch came from), or set {compat.ENVIRONMENT}=1"
         return Diagnosis("torchvision", "broken", detail, mend, needed=False)
     return Diagnosis("torchvision", "ok", str(version), needed=False)
 
@@ -153,10 +153,8 @@ def _meters() -> list[Diagnosis]:
 
 
 def _embedded() -> Diagnosis:
-    from catransformers.models.loading.storage import embedded_model  # noqa: PLC0415
-
     try:
-        model = embedded_model()
+        model = storage.embedded_model()
     except ModuleNotFoundError:
         return Diagnosis("embedded model", "missing", "needs torch", install("search"), needed=False)
     except CatransformersError as error:

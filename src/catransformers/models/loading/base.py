@@ -16,17 +16,31 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.lazy import lazy
 from catransformers.models.loading.folders import TOKENIZER, WHERE
 from catransformers.models.loading.named import find_source
 from catransformers.workloads.spec import BertSpec, ClipSpec, ModelSpec, VitSpec
 from catransformers.workloads.zoo import CLIP_VOCABULARY
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from catransformers.models.families import nets
     from catransformers.models.families.net import Net
+    from catransformers.models.formats import bert as bert_formats
+    from catransformers.models.loading import open_clip, storage, tensor_cache
+    from catransformers.models.loading import tokenizer as tokenizers
     from catransformers.models.loading.preprocess import Preprocess
     from catransformers.models.loading.tokenizer import TextTokenizer
+else:  # these import torch; what a model is can be told without it
+    torch = lazy("torch")
+    nets = lazy("catransformers.models.families.nets")
+    bert_formats = lazy("catransformers.models.formats.bert")
+    open_clip = lazy("catransformers.models.loading.open_clip")
+    storage = lazy("catransformers.models.loading.storage")
+    tensor_cache = lazy("catransformers.models.loading.tensor_cache")
+    tokenizers = lazy("catransformers.models.loading.tokenizer")
 
 #: Seed of the fresh weights of a classifier's dense layer.
 _CLASSIFIER_SEED: Final = 0
@@ -76,9 +90,7 @@ class Base:
         words = spec.text.vocab_size
         own = self.tokenizer_path
         if words == CLIP_VOCABULARY and (own is None or find_spec("open_clip") is not None):
-            from catransformers.models.loading.open_clip import clip_tokenizer  # noqa: PLC0415 - torch
-
-            return clip_tokenizer(spec.text.tokens)
+            return open_clip.clip_tokenizer(spec.text.tokens)
         if own is None:
             what = f"{self.name!r} has a vocabulary of {words} words of its own task and cannot read other captions"
             raise InputError(Problem(WHERE, what, hint="use an open_clip model for your own captions"))
@@ -94,9 +106,7 @@ class Base:
         if self.tokenizer_path is None:
             what = f"{self.name!r} has no tokeniser beside its weights"
             raise InputError(Problem(WHERE, what, hint=f"put its {TOKENIZER} into the folder"))
-        from catransformers.models.loading.tokenizer import TextTokenizer  # noqa: PLC0415 - torch
-
-        tokens = TextTokenizer(self.tokenizer_path)
+        tokens = tokenizers.TextTokenizer(self.tokenizer_path)
         spec = self.net.spec
         rows = spec.text.vocab_size if isinstance(spec, ClipSpec) else spec.vocab_size
         if tokens.vocab_size > rows:
@@ -157,9 +167,7 @@ def load_base(
     names = source.class_names
     if classes is not None and net.spec.classes != classes:
         net, names = _add_classifier(net, classes), None
-    from catransformers.models.loading.tensor_cache import digest  # noqa: PLC0415 - torch
-
-    return Base(base, net.eval(), digest(net.state_dict()), preprocess, source.tokenizer, names)
+    return Base(base, net.eval(), tensor_cache.digest(net.state_dict()), preprocess, source.tokenizer, names)
 
 
 def spec_of_base(
@@ -201,24 +209,19 @@ def _with_classes(spec: ModelSpec, classes: int | None, name: str) -> ModelSpec:
 
 def _add_classifier(net: Net, classes: int) -> Net:
     """The net with a fresh classifier; its own tensors are shared, not copied, where the family allows it."""
-    import torch  # noqa: PLC0415
-
-    from catransformers.models.families.nets import make_net  # noqa: PLC0415
-    from catransformers.models.loading.storage import assign_tensors  # noqa: PLC0415
-
     if net.spec.classes:
-        bare = make_net(replace(net.spec, classes=0), empty=True)
+        bare = nets.make_net(replace(net.spec, classes=0), empty=True)
         own = net.state_dict()
-        assign_tensors(bare, {name: own[name] for name in bare.state_dict()}, "without its classifier", copy=False)
+        storage.assign_tensors(
+            bare, {name: own[name] for name in bare.state_dict()}, "without its classifier", copy=False
+        )
         net = bare
     if net.spec.family == BertSpec.family:
-        from catransformers.models.formats import bert as bert_formats  # noqa: PLC0415
-
         return bert_formats.add_classifier(net, classes, _CLASSIFIER_SEED)  # type: ignore[arg-type] # a Bert
-    made = make_net(replace(net.spec, classes=classes), empty=True)
+    made = nets.make_net(replace(net.spec, classes=classes), empty=True)
     tensors = net.state_dict()
     for name, tensor in made.state_dict().items():
         if name not in tensors:
             tensors[name] = torch.zeros(tensor.shape)
-    assign_tensors(made, tensors, "a fresh classifier", copy=False)
+    storage.assign_tensors(made, tensors, "a fresh classifier", copy=False)
     return made

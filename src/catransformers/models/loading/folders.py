@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from catransformers.errors import InputError, IntegrityError, Problem, unknown_name
+from catransformers.lazy import lazy
 from catransformers.models.loading.checkpoints import (
     CONFIG,
     OPEN_CLIP_CONFIG,
@@ -29,10 +30,21 @@ from catransformers.workloads.families import spec_from_dict
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from catransformers.models.families import nets
     from catransformers.models.families.net import Net
+    from catransformers.models.formats import vit as vit_formats
+    from catransformers.models.loading import preprocess as preprocessing
+    from catransformers.models.loading import storage
     from catransformers.models.loading.preprocess import Preprocess
+else:  # these import torch; what a model is can be told without it
+    torch = lazy("torch")
+    nets = lazy("catransformers.models.families.nets")
+    vit_formats = lazy("catransformers.models.formats.vit")
+    preprocessing = lazy("catransformers.models.loading.preprocess")
+    storage = lazy("catransformers.models.loading.storage")
 
 WHERE: Final = "model.base"
 WHERE_WEIGHTS: Final = "model.pretrained"
@@ -103,16 +115,12 @@ def own_source(path: Path) -> ModelSource:
         raise InputError(Problem(WHERE, f"{description}: class_names: {names!r} is no list of names"))
 
     def net() -> Net:
-        from catransformers.models.loading.storage import load_model  # noqa: PLC0415 - imports torch
-
-        return load_model(path)
+        return storage.load_model(path)
 
     def preprocess() -> Preprocess | None:
-        from catransformers.models.loading.preprocess import Preprocess  # noqa: PLC0415 - imports torch
-
         if "preprocess" in content:
-            return Preprocess.from_dict(content["preprocess"], f"{description}: preprocess")
-        return Preprocess(spec.vision.image_size) if isinstance(spec, ClipSpec) else None
+            return preprocessing.Preprocess.from_dict(content["preprocess"], f"{description}: preprocess")
+        return preprocessing.Preprocess(spec.vision.image_size) if isinstance(spec, ClipSpec) else None
 
     return ModelSource(spec, net, preprocess, _tokenizer(path.parent), None if names is None else tuple(names))
 
@@ -168,16 +176,12 @@ def _open_clip_folder(folder: Path, name: str) -> ModelSource:
         return fill(spec, tensors, str(folder), WHERE)
 
     def preprocess() -> Preprocess:
-        from catransformers.models.loading.preprocess import preprocess_from  # noqa: PLC0415 - imports torch
-
-        return preprocess_from(spec.vision.image_size, settings.get("preprocess_cfg") or {}, WHERE)
+        return preprocessing.preprocess_from(spec.vision.image_size, settings.get("preprocess_cfg") or {}, WHERE)
 
     return ModelSource(spec, net, preprocess, _tokenizer(folder))
 
 
 def _timm_folder(folder: Path, config: Mapping[str, Any], name: str) -> ModelSource:
-    from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
-
     architecture, arguments = vit_formats.timm_arguments(config, name)
     spec = vit_formats.spec_from_timm(architecture, name, **arguments)
     settings = {"label_names": config.get("label_names")} | dict(config.get("pretrained_cfg", config))
@@ -196,14 +200,11 @@ def timm_source(
         name: what to call them in messages.
         where: whose mistake it is if something does not fit.
     """
-    from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
-    from catransformers.models.loading.preprocess import preprocess_of_timm  # noqa: PLC0415 - imports torch
-
     names = settings.get("label_names")
     return ModelSource(
         spec,
         lambda: fill(spec, vit_formats.tensors_from_timm(spec, read(), where), name, where),
-        lambda: preprocess_of_timm(settings, spec.encoder.image_size, where),
+        lambda: preprocessing.preprocess_of_timm(settings, spec.encoder.image_size, where),
         class_names=tuple(map(str, names)) if isinstance(names, list) and len(names) == spec.classes else None,
     )
 
@@ -222,13 +223,13 @@ def _huggingface(folder: Path, config: Mapping[str, Any], name: str) -> ModelSou
         return fill(spec, tensors, name, WHERE)
 
     def preprocess() -> Preprocess | None:
-        from catransformers.models.loading.preprocess import preprocess_of_huggingface  # noqa: PLC0415 - imports torch
-
         if not isinstance(spec, ClipSpec | VitSpec):
             return None
         size = spec.vision.image_size if isinstance(spec, ClipSpec) else spec.encoder.image_size
         settings = _processor(folder) or {"size": size, "crop_size": size}
-        return preprocess_of_huggingface(settings, size, name, "clip" if isinstance(spec, ClipSpec) else "vit")
+        return preprocessing.preprocess_of_huggingface(
+            settings, size, name, "clip" if isinstance(spec, ClipSpec) else "vit"
+        )
 
     tokenizer = None if isinstance(spec, VitSpec) else _tokenizer(folder)
     return ModelSource(spec, net, preprocess, tokenizer, _class_names(config, spec))
@@ -266,11 +267,6 @@ def fill(spec: ModelSpec, tensors: Mapping[str, Tensor], name: str, where: str) 
     Raises:
         InputError: if a tensor is missing, too many, of another shape or not of real numbers; they are named.
     """
-    import torch  # noqa: PLC0415 - late, so that specs are found without it
-
-    from catransformers.models.families.nets import make_net  # noqa: PLC0415
-    from catransformers.models.loading.storage import assign_tensors  # noqa: PLC0415
-
     halves = (torch.float16, torch.bfloat16)
     types = {tensor.dtype for tensor in tensors.values()}
     real = (*halves, torch.float32, torch.float64)
@@ -279,10 +275,10 @@ def fill(spec: ModelSpec, tensors: Mapping[str, Tensor], name: str, where: str) 
         what = f"{name}: these are not weights of real numbers: {named(foreign)}"
         raise InputError(Problem(where, what, hint="quantised checkpoints are not supported"))
     keep = isinstance(spec, LlamaSpec) and len(types) == 1 and types <= set(halves)
-    model = make_net(spec, empty=True)
+    model = nets.make_net(spec, empty=True)
     weights = tensors if keep else {key: tensor.float() for key, tensor in tensors.items()}
     try:
-        assign_tensors(model, weights, name, copy=False)
+        storage.assign_tensors(model, weights, name, copy=False)
     except IntegrityError as error:
         faults = str(error).split("; ")
         raise InputError(Problem(where, named(faults, "; "))) from error

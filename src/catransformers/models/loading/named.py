@@ -17,8 +17,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.errors import InputError, Problem, nearest, present, unknown_name
 from catransformers.extras import install
+from catransformers.lazy import lazy
 from catransformers.models.loading import open_clip as open_clip_base
 from catransformers.models.loading.checkpoints import (
     CONFIG,
@@ -45,7 +46,14 @@ from catransformers.workloads.zoo import MODELS, ZOO
 
 if TYPE_CHECKING:
     from catransformers.models.families.net import Net
+    from catransformers.models.formats import vit as vit_formats
+    from catransformers.models.loading import preprocess as preprocessing
+    from catransformers.models.loading import torchvision_compat as compat
     from catransformers.models.loading.preprocess import Preprocess
+else:  # these import torch; what a model is can be told without it
+    vit_formats = lazy("catransformers.models.formats.vit")
+    preprocessing = lazy("catransformers.models.loading.preprocess")
+    compat = lazy("catransformers.models.loading.torchvision_compat")
 
 #: Models that may ship with the package, and their folders in its data.
 _SHIPPED: Final = {
@@ -158,9 +166,7 @@ def _open_clip(name: str, spec: ClipSpec, pretrained: str | None, *, allow_netwo
         return fill(spec, tensors, str(path), WHERE_WEIGHTS)
 
     def preprocess() -> Preprocess:
-        from catransformers.models.loading.preprocess import preprocess_from  # noqa: PLC0415 - imports torch
-
-        return preprocess_from(spec.vision.image_size, settings, WHERE_WEIGHTS)
+        return preprocessing.preprocess_from(spec.vision.image_size, settings, WHERE_WEIGHTS)
 
     return ModelSource(spec, net, preprocess)
 
@@ -181,9 +187,6 @@ def _weights_file(pretrained: str) -> Path | None:
 
 def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> ModelSource:
     """An architecture of timm by name, with a checkpoint file, or with the published weights of its tag."""
-    from catransformers.models.formats import vit as vit_formats  # noqa: PLC0415 - imports torch
-    from catransformers.models.loading.torchvision_compat import import_beside_torchvision  # noqa: PLC0415
-
     if pretrained is None:
         repository = f"timm/{name}"
         return _repository(repository, lambda: vit_formats.spec_from_timm(name, WHERE), allow_network=allow_network)
@@ -192,7 +195,7 @@ def _timm(name: str, pretrained: str | None, *, allow_network: bool) -> ModelSou
         what = f"{pretrained!r} is no file"
         hint = f"which of timm's weights is said in the name: {name.partition('.')[0]}.<tag>"
         raise InputError(Problem(WHERE_WEIGHTS, what, hint=hint))
-    timm = import_beside_torchvision("timm", install("vit"))
+    timm = compat.import_beside_torchvision("timm", install("vit"))
     spec, settings = vit_formats.spec_from_timm(name, WHERE), timm.get_pretrained_cfg(name)
     described = {} if settings is None else settings.to_dict()
     return timm_source(spec, described, lambda: read_tensors(file, WHERE_WEIGHTS), str(file), WHERE_WEIGHTS)
@@ -226,8 +229,7 @@ def _repository(name: str, published: Callable[[], ModelSpec] | None, *, allow_n
 
     if folder is not None:
         return replace(folder_source(folder, name), net=later)
-    assert published is not None  # noqa: S101 - for the type checker
-    return ModelSource(published(), later)
+    return ModelSource(present(published)(), later)
 
 
 def _unknown(base: str) -> Problem:
