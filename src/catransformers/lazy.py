@@ -10,6 +10,7 @@ At run time the name is a stand-in; for type checkers it is the module:
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from pkgutil import resolve_name
 from types import ModuleType
@@ -28,15 +29,13 @@ class _Lazy:
         self.__name__ = name
 
     def __getattr__(self, attribute: str) -> Any:
-        module = import_module(self.__name__)
+        module = sys.modules.get(self.__name__) or import_module(self.__name__)
         try:
-            found = getattr(module, attribute)
+            return getattr(module, attribute)
         except AttributeError:
             if attribute.startswith("_"):
                 raise
-            found = import_module(f"{self.__name__}.{attribute}")
-        setattr(self, attribute, found)
-        return found
+            return import_module(f"{self.__name__}.{attribute}")
 
 
 def lazy(name: str) -> Any:
