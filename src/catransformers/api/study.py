@@ -93,7 +93,7 @@ class Study(Displayed):
         return fronts_under(self.results.costs, self.trials, changed)
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """One flat row a trial: its outcome, its dimensions, and what its model costs on its best accelerator (SI)."""
+        """One flat row a trial: outcome, dimensions, and what its model costs on its best accelerator (SI)."""
         on_front = {member.trial.number for member in self.front}
         return [self._row(trial, on_front) for trial in self.trials]
 

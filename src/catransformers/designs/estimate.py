@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.scenario import Scenario, read_scenario
+from catransformers.display import Displayed
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import die_area
@@ -30,7 +31,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Estimate:
+class Estimate(Displayed):
     """Time, energy, silicon and carbon of one design under one scenario.
 
     Args:

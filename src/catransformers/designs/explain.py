@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from catransformers.designs.estimate import DesignTable, Estimate, evaluate
+from catransformers.display import Displayed
 from catransformers.errors import InputError
 from catransformers.hardware.accelerator import LIMITS, OPTIONAL, REQUIRED, Accelerator, AcceleratorTable
 from catransformers.hardware.cost import WorkloadCost
@@ -86,7 +87,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class Explanation(Displayed):
     """What binds a design now, and what its neighbours would change.
 
     Args:

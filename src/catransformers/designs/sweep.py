@@ -25,6 +25,7 @@ from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.designs.estimate import DesignTable, check_node, evaluate
 from catransformers.designs.limits import TOLERANCE, SweepLimits, infeasible
 from catransformers.designs.quantities import OBJECTIVES, USUAL, CarbonQuantile, Quantities
+from catransformers.display import Displayed
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.hardware.accelerator import ATTRIBUTES, AcceleratorTable
 from catransformers.hardware.front import knee, undominated
@@ -50,7 +51,7 @@ __all__ = ["OBJECTIVES", "USUAL", "Sweep", "SweepInputs", "sweep"]
 
 
 @dataclass(frozen=True, eq=False)
-class Sweep:
+class Sweep(Displayed):
     """One model on every accelerator of a space, and the designs that no other beats.
 
     Args:

@@ -23,6 +23,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
+from catransformers.display import Displayed
 from catransformers.errors import InfeasibleError, InputError, Problem
 from catransformers.intensity.hourly import IntensityProfile, Profile, Provenance
 from catransformers.units import J_PER_KWH
@@ -112,7 +113,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Schedule(Displayed):
     """The best plan, and what it is better than.
 
     Args:
