@@ -12,8 +12,7 @@ from catransformers.carbon.scenario import named_scenario
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
-from catransformers.search.acquisition import one_cost as acquisition
-from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition import one_cost, two_costs
 from catransformers.search.acquisition.scalarisation import direction
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.hardware_fronts import HardwareFronts
@@ -23,8 +22,8 @@ from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Limits, Objectives, Observation
 from catransformers.search.space import ModelSpace, model_space
 from catransformers.search.strategies import DesignStrategy, strategy
-from catransformers.search.strategies.knowledge import learn
 from catransformers.search.strategies.local_search import EVERY, neighbours
+from catransformers.search.strategies.posterior import posterior_of
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec, VitSpec
 from catransformers.workloads.zoo import named_spec
 
@@ -192,7 +191,7 @@ def test_the_local_search_finds_what_looking_at_all_finds(minimise, both):
     ratios, same = [], 0
     for number in range(len(observed), len(observed) + 8):
         best, found = (chooser.ask(observed, [], number) for chooser in (everywhere, local))
-        gains = _gains(problem, learn(space, observed, [], number + 3), [best.index, found.index], 3, number)
+        gains = _gains(problem, posterior_of(space, observed, [], number + 3), [best.index, found.index], 3, number)
         ratios.append(gains[1] / gains[0])
         same += best.index == found.index
         observed.append(Observation(best.index, float(truth(space, [best.index])[0])))
@@ -202,19 +201,17 @@ def test_the_local_search_finds_what_looking_at_all_finds(minimise, both):
     assert same >= 5
 
 
-def _gains(problem, knowledge, models, seed, number):
+def _gains(problem, posterior, models, seed, number):
     """Expected improvements with the exact costs."""
-    mean, deviation = knowledge.predict(problem.space.unit(np.array(models)))
-    trials, chosen = knowledge.trials, np.array(models)
+    mean, deviation = posterior.predict(problem.space.unit(np.array(models)))
+    trials, chosen = posterior.trials, np.array(models)
     if problem.fronts is not None:
-        known = layers(knowledge.levels, [problem.fronts.of(int(k))[:2] for k in trials], problem.reference)
-        return acquisition3.expected_improvement(mean, deviation, chosen, problem.fronts, known)
+        known = layers(posterior.levels, [problem.fronts.of(int(k))[:2] for k in trials], problem.reference)
+        return two_costs.expected_improvement(mean, deviation, chosen, problem.fronts, known)
     cost, end = problem.cost, problem.reference[0]
     if problem.many is not None:
         cost, end = problem.many.cost(direction(seed, number, len(problem.reference))), 1.0
-    return acquisition.expected_improvement(
-        mean, deviation, cost[chosen], staircase(knowledge.levels, cost[trials], end)
-    )
+    return one_cost.expected_improvement(mean, deviation, cost[chosen], staircase(posterior.levels, cost[trials], end))
 
 
 @pytest.mark.parametrize("minimise", COSTS)

@@ -15,7 +15,7 @@ from catransformers.search.fronts import convergence, derive_front, representati
 from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation
 from catransformers.search.strategies import strategy
-from catransformers.search.strategies.training_success import success
+from catransformers.search.strategies.training_success import success_probability
 
 ALL = Objectives(("carbon", "latency"))
 UNIT = SPACE.unit()
@@ -258,9 +258,9 @@ def test_failures_keep_the_search_away_from_where_they_lie(objectives, make):
 
 def test_the_chance_of_success_is_a_count_of_what_is_near():
     points = np.array([[0.0, 0.0], [1.0, 1.0]])
-    assert success(points, np.empty((0, 2)), points) is None
-    lonely = success(points, points[:1], np.empty((0, 2)))
+    assert success_probability(points, np.empty((0, 2)), points) is None
+    lonely = success_probability(points, points[:1], np.empty((0, 2)))
     assert lonely[0] == pytest.approx(0.5)
     assert lonely[1] == pytest.approx(1.0, abs=1e-6)
-    assert success(points, np.repeat(points[:1], 3, axis=0), np.empty((0, 2)))[0] == pytest.approx(0.25)
-    assert success(points, points[:1], points[:1])[0] == pytest.approx(2 / 3)
+    assert success_probability(points, np.repeat(points[:1], 3, axis=0), np.empty((0, 2)))[0] == pytest.approx(0.25)
+    assert success_probability(points, points[:1], points[:1])[0] == pytest.approx(2 / 3)

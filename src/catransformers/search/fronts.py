@@ -1,4 +1,4 @@
-"""Fronts are derived, never stored: trained models × all accelerators, from the trials and the exact costs.
+"""Pareto fronts are derived, never stored: trained models × all accelerators, from trials and exact costs.
 
 Where one quantity is minimised, each trained model stands with its cheapest feasible accelerator; where more are, with
 every design of its hardware front. Designs that another beats in accuracy and all costs go, and so do those below the

@@ -1,4 +1,4 @@
-"""Upper bounds on the area that a model's designs add in the plane of two costs, cheap enough for a million models.
+"""Upper bounds for EHVI in two costs: on the area that a model adds in their plane, for a million models.
 
 `Columns` holds every model's hardware front once more, as heights over a few columns of the first cost, rounded down:
 what the model dominates, H, then only grows. With D what is dominated already, over a column ∫ (y_D − h)⁺ is convex in
@@ -114,13 +114,13 @@ class Bound:
             found[:, place] = self._at(level, heights)
         return np.minimum.accumulate(found * SLACK, axis=1, out=found)
 
-    def areas_until(self, models: IntArray, settled: IntArray) -> FloatArray:
-        """The same at all levels, (n, k + 1), for candidates that add nothing from their level `settled` on."""
-        order = np.argsort(-settled, kind="stable")
+    def areas_until(self, models: IntArray, dominated_from: IntArray) -> FloatArray:
+        """The same at all levels, (n, k + 1), for candidates that add nothing from their level `dominated_from` on."""
+        order = np.argsort(-dominated_from, kind="stable")
         heights = self.columns.heights[models[order]]
         found = np.zeros((models.size, len(self.level)))
-        unsettled = np.searchsorted(-settled[order], -np.arange(len(self.level)), side="left")
-        for level, count in enumerate(unsettled):
+        undecided = np.searchsorted(-dominated_from[order], -np.arange(len(self.level)), side="left")
+        for level, count in enumerate(undecided):
             found[:count, level] = self._at(level, heights[:count])
         np.minimum.accumulate(found * SLACK, axis=1, out=found)
         back = np.empty_like(found)

@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement of a model whose cost is known exactly and whose accuracy is not.
+"""Expected hypervolume improvement (EHVI) in one cost: of a model whose cost is known and whose accuracy is not.
 
 Let the front so far have members (f_k, c_k), and let C(y) be the least cost at which it reaches accuracy y (the
 reference cost where it does not). A model of cost c* and accuracy Y adds the area ∫₀^Y (C(y) − c*)⁺ dy, so that
@@ -8,9 +8,9 @@ reference cost where it does not). A model of cost c* and accuracy Y adds the ar
 where widthₖ is the part right of c* of the step on which the front's accuracy is f_k. The hypervolume is measured in
 accuracy, as people and the final judge see it, not in its logit, which would make the step from 2 % to 4 % worth
 three times that from 60 % to 65 %. The Gaussian process says that logit Y is normal; C(y) is constant between two
-levels, so that what is needed of Y is the chance mass between them (`chances`).
+levels, so that what is needed of Y is the expected improvement between them (`increments`).
 
-The best of a million candidates needs few such integrals: with upper bounds of the chances, which are looked up, the
+The best of a million candidates needs few such integrals: with upper bounds of the increments, which are looked up, the
 same sum bounds a candidate's gain. Candidates are looked at by falling bound until none is left that could win.
 """
 
@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from catransformers.search.acquisition.level_probability import ChanceTable, chances
+from catransformers.search.acquisition.improvement_increments import IncrementBounds, increments
 from catransformers.search.geometry.pareto import Staircase
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.threads import in_threads
@@ -47,7 +47,7 @@ def expected_improvement(mean: FloatArray, deviation: FloatArray, cost: FloatArr
     result = np.empty(mean.shape)
     for begin in range(0, mean.size, PART):
         some = slice(begin, begin + PART)
-        mass = chances(mean[some], deviation[some], steps.levels[::-1], steps.reference_level)
+        mass = increments(mean[some], deviation[some], steps.levels[::-1], steps.reference_level)
         result[some] = (mass * _widths(cost[some], steps)).sum(axis=1)
     return result
 
@@ -63,14 +63,14 @@ def most_promising(
     deviation: FloatArray,
     cost: FloatArray,
     steps: Staircase,
-    chance: FloatArray | None = None,
+    success_probability: FloatArray | None = None,
     exact: Callable[[IntArray], FloatArray] | None = None,
 ) -> tuple[int, float]:
     """Position and gain of the candidate with the greatest expected improvement; exhaustive, by the bound above.
 
     Args:
         mean, deviation, cost, steps: as of `expected_improvement`.
-        chance: (n,) factor on each candidate's gain, at most 1: the chance that its training succeeds.
+        success_probability: (n,) factor on each candidate's gain, at most 1: that its training succeeds.
         exact: the costs of the candidates at some positions, where `cost` is only what these are not below: it is
             asked for those that could win.
 
@@ -78,8 +78,8 @@ def most_promising(
         The position (the lowest of equals, as far as rounding can tell) and its gain; a gain of 0 says that no
         candidate promises anything.
     """
-    factor = np.ones(mean.size) if chance is None else chance
-    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
+    factor = np.ones(mean.size) if success_probability is None else success_probability
+    table = IncrementBounds.of(mean, deviation, steps.levels[::-1], steps.reference_level)
     bound = improvement_bound(table, mean, deviation, cost, steps) * factor
     order = np.argsort(-bound, kind="stable")
     best, gain = 0, 0.0
@@ -105,7 +105,7 @@ def most_promising(
 
 
 def improvement_bound(
-    table: ChanceTable, mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase
+    table: IncrementBounds, mean: FloatArray, deviation: FloatArray, cost: FloatArray, steps: Staircase
 ) -> FloatArray:
     """(n,) what the expected improvement of each candidate does not exceed; see the module."""
     bound = np.empty(mean.size)

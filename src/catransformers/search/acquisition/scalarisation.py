@@ -1,7 +1,8 @@
-"""Three costs and more: one random direction a proposal turns them into one, and no front is stored.
+"""Chebyshev scalarisation of three costs and more: one random direction a proposal turns them into one.
 
-With k costs the hardware fronts of a million models no longer fit into memory. Instead every proposal looks from the
-reference point r in one direction w, drawn evenly from the simplex, and asks how far along it a model's designs reach:
+No front is stored: with k costs the hardware fronts of a million models no longer fit into memory. Instead every
+proposal looks from the reference point r in one direction w, drawn evenly from the simplex, and asks how far along it a
+model's designs reach:
 
     t(w) = max over accelerators of min over costs j of (1 − c_j / r_j) / w_j,
 

@@ -1,4 +1,4 @@
-"""Expected hypervolume improvement of a model whose whole hardware front is known and whose accuracy is not.
+"""Expected hypervolume improvement (EHVI) in two costs: a model's hardware front is known, its accuracy is not.
 
 Let D(y) be what the models at least as accurate as y dominate in the plane of the two costs, and H what this model's
 designs dominate. A model of accuracy Y adds the volume ∫₀^Y area(H \\ D(y)) dy, so that
@@ -7,13 +7,14 @@ designs dominate. A model of accuracy Y adds the volume ∫₀^Y area(H \\ D(y))
 
 with accuracy levels f_k falling, D(y) = Dₖ between f_{k+1} and f_k, and f_{K+1} the accuracy of the reference. The
 areas are exact: between two corners x and x' of H, at height h, area(H \\ D) is ∫ (y_D − h)⁺ dx, in which the edge y_D
-falls, so that it ends where D reaches h. The expectations are those of a Y whose logit is normal (`chances`).
+falls, so that it ends where D reaches h. The expectations are those of a Y whose logit is normal (`increments`).
 
-The best of a million candidates needs few of these areas. From some level on nothing of a candidate is new (`settled`):
-it gains only where it is more accurate than that. Above, bounds of the chances, which are looked up, times bounds of
-the areas (`column_bounds`), few columns and levels at first, order all candidates. In that order they are bounded more
-finely; then, for as long as a candidate could win, the area that its bound owes most to is replaced by the exact one.
-Areas fall from level to level, so that an exact one bounds all below it: where it is 0 the candidate is done with.
+The best of a million candidates needs few of these areas. From some level on nothing of a candidate is new
+(`dominated_from`): it gains only where it is more accurate than that. Above, bounds of the increments, which are looked
+up, times bounds of the areas (`column_bounds`), few columns and levels at first, order all candidates. In that order
+they are bounded more finely; then, for as long as a candidate could win, the area that its bound owes most to is
+replaced by the exact one. Areas fall from level to level, so that an exact one bounds all below it: where it is 0 the
+candidate is done with.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catransformers.search.acquisition.column_bounds import Bound, Columns
-from catransformers.search.acquisition.level_probability import ChanceTable, chances
-from catransformers.search.acquisition.no_gain_level import SettledLevels
+from catransformers.search.acquisition.dominated_level import DominatedLevels
+from catransformers.search.acquisition.improvement_increments import IncrementBounds, increments
 from catransformers.search.costs.hardware_fronts import HardwareFronts
 from catransformers.search.geometry.regions import Layers, Region
 from catransformers.search.space import FloatArray, IntArray
 
-ROWS = 1 << 13  # models in one pass of the settled levels, and of the rough bound
+ROWS = 1 << 13  # models in one pass of the dominated_from levels, and of the rough bound
 BATCH = 1 << 14  # candidates between two looks at it
 PART = 1 << 11  # candidates in one pass of a finer bound
-#: So many levels above the settled one the rough bound looks at areas; nearer ones weigh more, any choice is a bound.
+#: So many levels above the dominated one the rough bound looks at areas; nearer ones weigh more, any choice is a bound.
 STEPS = (34, 21, 13, 8, 5, 3, 2, 1)
 EXACT = 128  # candidates that are worked out wholly between two looks at the finer bounds
 
@@ -58,7 +59,7 @@ def expected_improvement(
     Returns:
         (n,) in accuracy × first × second cost; 0 for a model with nothing inside the reference.
     """
-    mass = chances(mean, deviation, front.levels, front.floor)
+    mass = increments(mean, deviation, front.levels, front.floor)
     return np.asarray((new_areas(models, fronts, front) * mass).sum(axis=1))
 
 
@@ -106,28 +107,28 @@ def most_promising(
     fronts: HardwareFronts,
     columns: Columns,
     front: Layers,
-    chance: FloatArray | None = None,
+    success_probability: FloatArray | None = None,
 ) -> tuple[int, float]:
     """Position and gain of the candidate with the greatest expected improvement; exhaustive, by the bounds above.
 
     Args:
         mean, deviation, models, fronts, front: as of `expected_improvement`.
         columns: the same hardware fronts.
-        chance: (n,) factor on each candidate's gain, at most 1: the chance that its training succeeds.
+        success_probability: (n,) factor on each candidate's gain, at most 1: that its training succeeds.
 
     Returns:
         The position and its gain; a gain of 0 says that no candidate promises anything.
     """
-    factor = np.ones(mean.size) if chance is None else chance
-    table = ChanceTable.of(mean, deviation, front.levels, front.floor)
+    factor = np.ones(mean.size) if success_probability is None else success_probability
+    table = IncrementBounds.of(mean, deviation, front.levels, front.floor)
     fine, coarse, bound = Bound.of(front, columns), Bound.of(front, columns.coarse), np.empty(mean.size)
-    table_of_levels = SettledLevels.of(front)
+    table_of_levels = DominatedLevels.of(front)
 
     def levels_of(some: slice) -> NDArray[np.uint16]:
         return table_of_levels.of_models(fronts, some.start, min(some.stop, len(fronts)))
 
     def rough(some: IntArray) -> None:
-        end = int(settled[some[0]])
+        end = int(dominated_from[some[0]])
         tops = [0, *(end - step for step in STEPS if end > step)]
         sums = table.sums[:, [*tops, end]]
         mass = np.diff(sums[table.cells(mean[some], deviation[some])], axis=1)
@@ -135,8 +136,8 @@ def most_promising(
 
     best, gain = 0, 0.0
     with ThreadPoolExecutor(cpu_count() or 1) as pool:
-        settled = np.concatenate(list(pool.map(levels_of, _parts(len(fronts), ROWS))))[models].astype(np.int64)
-        list(pool.map(rough, _alike(settled)))
+        dominated_from = np.concatenate(list(pool.map(levels_of, _parts(len(fronts), ROWS))))[models].astype(np.int64)
+        list(pool.map(rough, _alike(dominated_from)))
         order = np.argsort(-bound, kind="stable")
         begin, step = 0, EXACT  # the first few give a gain to compare the many with
         while begin < order.size and bound[order[begin]] > gain:
@@ -145,7 +146,7 @@ def most_promising(
             chosen = chosen[bound[chosen] > gain]
             chosen = chosen[np.argsort(deviation[chosen], kind="stable")]  # alike ones need fewer nodes of quadrature
             contest = _Contest(
-                mean[chosen], deviation[chosen], models[chosen], factor[chosen], settled[chosen], fronts, front
+                mean[chosen], deviation[chosen], models[chosen], factor[chosen], dominated_from[chosen], fronts, front
             )
 
             def in_parts(work: Callable[[IntArray], None], gain: float, contest: _Contest = contest) -> None:
@@ -155,7 +156,7 @@ def most_promising(
             in_parts(partial(contest.bound, table, fine), gain)
             in_parts(contest.weigh, gain)
             while contest.left(gain).size:
-                winner, found = contest.settle(gain)
+                winner, found = contest.evaluate_best(gain)
                 if found > gain:
                     best, gain = int(chosen[winner]), found
                 in_parts(contest.refine, gain)
@@ -166,10 +167,10 @@ def _parts(size: int, step: int) -> list[slice]:
     return [slice(at, at + step) for at in range(0, size, step)]
 
 
-def _alike(settled: IntArray) -> list[IntArray]:
-    """Parts of the candidates, those of a part settled at the same level."""
-    order = np.argsort(settled, kind="stable")
-    ends = [0, *(np.flatnonzero(np.diff(settled[order])) + 1), settled.size]
+def _alike(dominated_from: IntArray) -> list[IntArray]:
+    """Parts of the candidates, those of a part dominated_from at the same level."""
+    order = np.argsort(dominated_from, kind="stable")
+    ends = [0, *(np.flatnonzero(np.diff(dominated_from[order])) + 1), dominated_from.size]
     return [order[a:b][part] for a, b in pairwise(ends) for part in _parts(b - a, ROWS)]
 
 
@@ -179,7 +180,7 @@ class _Contest:
     Args:
         mean, deviation, models, fronts, front: as of `expected_improvement`.
         factor: (n,) on each gain.
-        settled: (n,) level from which on a candidate adds nothing.
+        dominated_from: (n,) level from which on a candidate adds nothing.
     """
 
     def __init__(
@@ -188,39 +189,41 @@ class _Contest:
         deviation: FloatArray,
         models: IntArray,
         factor: FloatArray,
-        settled: IntArray,
+        dominated_from: IntArray,
         fronts: HardwareFronts,
         front: Layers,
     ) -> None:
         self._mean, self._deviation, self._models, self._factor = mean, deviation, models, factor
-        self._settled = settled
+        self._dominated_from = dominated_from
         self._fronts, self._front = fronts, front
         levels = (models.size, len(front.all_regions))
-        self._chances, self._areas = np.empty(levels), np.empty(levels)
+        self._increments, self._areas = np.empty(levels), np.empty(levels)
         self._exact: NDArray[np.bool_] = np.zeros(levels, dtype=np.bool_)
         self._gains = np.full(models.size, np.inf)
         self._open = np.ones(models.size, dtype=np.bool_)
 
-    def bound(self, table: ChanceTable, fine: Bound, some: IntArray) -> None:
-        """Bound the chances and areas of some candidates."""
-        self._chances[some] = table.at(self._mean[some], self._deviation[some])
-        self._areas[some] = fine.areas_until(self._models[some], self._settled[some])
+    def bound(self, table: IncrementBounds, fine: Bound, some: IntArray) -> None:
+        """Bound the increments and areas of some candidates."""
+        self._increments[some] = table.at(self._mean[some], self._deviation[some])
+        self._areas[some] = fine.areas_until(self._models[some], self._dominated_from[some])
         self._sum(some)
 
     def weigh(self, some: IntArray) -> None:
-        """Work out the chances of some candidates."""
-        self._chances[some] = chances(self._mean[some], self._deviation[some], self._front.levels, self._front.floor)
+        """Work out the increments of some candidates."""
+        self._increments[some] = increments(
+            self._mean[some], self._deviation[some], self._front.levels, self._front.floor
+        )
         self._sum(some)
 
     def _sum(self, some: IntArray) -> None:
-        self._gains[some] = (self._chances[some] * self._areas[some]).sum(axis=1) * self._factor[some]
+        self._gains[some] = (self._increments[some] * self._areas[some]).sum(axis=1) * self._factor[some]
 
     def left(self, gain: float) -> IntArray:
         """The candidates that could still have a greater gain."""
         self._open &= self._gains > gain
         return np.flatnonzero(self._open)
 
-    def settle(self, gain: float) -> tuple[int, float]:
+    def evaluate_best(self, gain: float) -> tuple[int, float]:
         """Work out the gains of the few that promise most; returns the greatest and whose it is."""
         left = self.left(gain)
         few = np.sort(left[np.argsort(-self._gains[left], kind="stable")[:EXACT]])
@@ -232,7 +235,7 @@ class _Contest:
 
     def refine(self, some: IntArray) -> None:
         """Work out the area of each candidate that its bound owes most to."""
-        owed = np.where(self._exact[some], -1.0, self._chances[some] * self._areas[some]).argmax(axis=1)
+        owed = np.where(self._exact[some], -1.0, self._increments[some] * self._areas[some]).argmax(axis=1)
         for level in np.unique(owed):
             rows = some[owed == level]
             designs = _Designs.of(self._models[rows], self._fronts, self._front.reference)

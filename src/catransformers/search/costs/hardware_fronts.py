@@ -1,4 +1,4 @@
-"""For every model its exact front over all accelerators, in two quantities under limits.
+"""For every model its exact Pareto front over all accelerators, in two quantities under limits.
 
 Dominance pruning (`dominance`, comparing both quantities) leaves the few hundred accelerators that can be on some
 model's front; then each model's designs are sorted by the first quantity, and those stay whose second one is below all

@@ -1,4 +1,4 @@
-"""Fronts and hypervolumes for one quantity to maximise (accuracy) and one to minimise (cost); fronts in many costs.
+"""Pareto fronts and hypervolumes for one quantity to maximise (accuracy) and one to minimise; in many costs.
 
 A design is on the front if no other is at least as good in both and better in one; of equal designs one is kept.
 The hypervolume is the area between the front and a reference point (Zitzler & Thiele, 1998): with accuracy upwards

@@ -1,4 +1,4 @@
-"""Areas in the plane of two costs: what some designs dominate within a reference point, and what another adds to it.
+"""Staircases and hypervolumes in two costs: what some designs dominate within a reference point.
 
 A region is a staircase: its corners (x, y), x rising and y falling, dominate all points right of and above them up to
 the reference. Its lower edge is the step function y(x), least second cost that is had for a first cost up to x.

@@ -1,4 +1,6 @@
-"""The default strategy: learn accuracy alone, know everything else, try the model that promises most.
+"""The default strategy: Bayesian optimisation of accuracy alone, by exact expected hypervolume improvement (EHVI).
+
+Accuracy is learnt, everything else is known, and the model that promises most is tried.
 
 Every model of the space is a candidate with its exact least cost over all accelerators or, where two quantities are
 minimised, with its whole exact hardware front; a Gaussian process says what accuracy to expect and how surely; the
@@ -7,8 +9,8 @@ space can be gone through, and by a pool and local search where it is larger (`p
 so that one lucky fine-tune does not hide a region. More costs than two are weighed into one, anew for every proposal
 (`one_direction`).
 
-Trials that are still running count as if they had given what the process predicts (`knowledge`). Failed trials are not
-tried again, and what lies near them promises less (`success`).
+Trials that are still running count as if they had given what the process predicts (`posterior`). Failed trials are not
+tried again, and what lies near them promises less (`training_success`).
 """
 
 from __future__ import annotations
@@ -20,8 +22,7 @@ from typing import Protocol
 import numpy as np
 from scipy.special import expit
 
-from catransformers.search.acquisition import one_cost as acquisition
-from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition import one_cost, two_costs
 from catransformers.search.acquisition.column_bounds import Columns
 from catransformers.search.costs.large_space import LargeProblem
 from catransformers.search.geometry.pareto import staircase
@@ -29,9 +30,9 @@ from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Observation, Proposal, Searched, SearchProblem
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.strategies.initial_design import start
-from catransformers.search.strategies.knowledge import Choice, Knowledge, learn
 from catransformers.search.strategies.one_direction import OneDirection
 from catransformers.search.strategies.pool import PoolSearch
+from catransformers.search.strategies.posterior import Choice, Posterior, posterior_of
 from catransformers.search.strategies.sobol import next_sobol
 
 FEWEST = 2  # finished trials that the process needs
@@ -40,7 +41,7 @@ FEWEST = 2  # finished trials that the process needs
 class Finder(Protocol):
     """A way through the models of a space to the one that promises most."""
 
-    def find(self, knowledge: Knowledge, number: int) -> Choice | None:
+    def find(self, posterior: Posterior, number: int) -> Choice | None:
         """The choice for trial `number`; None if there is no model left."""
         ...
 
@@ -67,14 +68,14 @@ class ExactHardware:
         if sum(trial.accuracy is not None for trial in observed) < FEWEST:
             model = next_sobol(self.problem, self.seed, taken)
             return None if model is None else Proposal(model, "Sobol", {"cost": self.problem.cost_of(model)})
-        knowledge = learn(self.problem.space, observed, pending, seed=(self.seed + number) % 2**31)
-        choice = self._finder.find(knowledge, number)
-        return None if choice is None else self._proposal(choice, knowledge)
+        posterior = posterior_of(self.problem.space, observed, pending, seed=(self.seed + number) % 2**31)
+        choice = self._finder.find(posterior, number)
+        return None if choice is None else self._proposal(choice, posterior)
 
-    def _proposal(self, choice: Choice, knowledge: Knowledge) -> Proposal:
+    def _proposal(self, choice: Choice, posterior: Posterior) -> Proposal:
         """A choice with the numbers behind it."""
         point = self.problem.space.unit(np.array([choice.model]))
-        (mean,), (deviation,) = knowledge.predict(point)
+        (mean,), (deviation,) = posterior.predict(point)
         low, middle, high = expit(mean + deviation * np.array([-1.0, 0.0, 1.0]))
         reason = {
             "predicted_accuracy": float(middle),
@@ -84,13 +85,13 @@ class ExactHardware:
             "expected_improvement": choice.gain,
             "hypervolume": choice.hypervolume,
             "candidates": float(choice.candidates),
-            "observations": float(knowledge.known.size),
-            "pending": float(knowledge.pending.size),
+            "observations": float(posterior.known.size),
+            "pending": float(posterior.pending.size),
             **dict(choice.details),
         }
-        chance = knowledge.chance(point)
-        if chance is not None:
-            reason["chance_of_success"] = float(chance[0])
+        success_probability = posterior.success_probability(point)
+        if success_probability is not None:
+            reason["chance_of_success"] = float(success_probability[0])
         return Proposal(choice.model, "expected improvement", reason)
 
 
@@ -115,17 +116,17 @@ class Exhaustive:
         first, second = self.problem.reference
         return first, second
 
-    def find(self, knowledge: Knowledge, number: int) -> Choice | None:
+    def find(self, posterior: Posterior, number: int) -> Choice | None:
         """The choice for trial `number`; None if there is no model left."""
         free = np.isfinite(self.problem.cost)
-        free[list(knowledge.taken)] = False
+        free[list(posterior.taken)] = False
         candidates = np.flatnonzero(free)
         if not candidates.size:
             return None
         points = self._unit[candidates]
-        mean, deviation = knowledge.predict(points)
+        mean, deviation = posterior.predict(points)
         best, gain, hypervolume = self._most_promising(
-            mean, deviation, candidates, knowledge.trials, knowledge.levels, knowledge.chance(points)
+            mean, deviation, candidates, posterior.trials, posterior.levels, posterior.success_probability(points)
         )
         if gain == 0:  # all are dearer than the reference: learn where least is known
             best = int(deviation.argmax())
@@ -138,14 +139,16 @@ class Exhaustive:
         candidates: IntArray,
         trials: IntArray,
         levels: FloatArray,
-        chance: FloatArray | None,
+        success_probability: FloatArray | None,
     ) -> tuple[int, float, float]:
         """The best candidate's position and gain, and the hypervolume that it would add to."""
         problem = self.problem
         if problem.fronts is None:
             steps = staircase(levels, problem.cost[trials], problem.reference_cost, problem.floor)
-            found = acquisition.most_promising(mean, deviation, problem.cost[candidates], steps, chance)
+            found = one_cost.most_promising(mean, deviation, problem.cost[candidates], steps, success_probability)
             return *found, steps.hypervolume
         known = layers(levels, [problem.fronts.of(int(k))[:2] for k in trials], self._reference2, problem.floor)
-        found = acquisition3.most_promising(mean, deviation, candidates, problem.fronts, self._columns, known, chance)
+        found = two_costs.most_promising(
+            mean, deviation, candidates, problem.fronts, self._columns, known, success_probability
+        )
         return *found, known.hypervolume

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from catransformers.search.acquisition import one_cost as acquisition
+from catransformers.search.acquisition import one_cost
 from catransformers.search.acquisition.scalarisation import direction
 from catransformers.search.costs.many_costs import ManyCosts, OneWay
 from catransformers.search.geometry.pareto import staircase
 from catransformers.search.problem import SearchProblem
-from catransformers.search.strategies.knowledge import Choice, Knowledge
+from catransformers.search.strategies.posterior import Choice, Posterior
 
 
 class OneDirection:
@@ -31,26 +31,26 @@ class OneDirection:
         self._many: ManyCosts = problem.many
         self._unit = problem.space.unit()
 
-    def find(self, knowledge: Knowledge, number: int) -> Choice | None:
+    def find(self, posterior: Posterior, number: int) -> Choice | None:
         """The choice for trial `number`; None if there is no model left."""
         problem = self.problem
         free = np.isfinite(problem.cost)
-        free[list(knowledge.taken)] = False
+        free[list(posterior.taken)] = False
         candidates = np.flatnonzero(free)
         if not candidates.size:
             return None
         towards = direction(self.seed, number, len(problem.reference))
         way = OneWay(self._many, towards)
-        steps = staircase(knowledge.levels, way.cost(knowledge.trials), 1.0, problem.floor)
+        steps = staircase(posterior.levels, way.cost(posterior.trials), 1.0, problem.floor)
         points = self._unit[candidates]
-        mean, deviation = knowledge.predict(points)
-        chance = knowledge.chance(points)
-        best, gain = acquisition.most_promising(
+        mean, deviation = posterior.predict(points)
+        success_probability = posterior.success_probability(points)
+        best, gain = one_cost.most_promising(
             mean,
             deviation,
             way.cost_at_least()[candidates],
             steps,
-            chance,
+            success_probability,
             lambda some: way.cost(candidates[some]),
         )
         if gain == 0:  # all are dearer than the reference: learn where least is known

@@ -1,4 +1,4 @@
-"""The chance that a training succeeds, learnt from the trials that failed: a weighted count of what happened near by.
+"""Probability of feasibility: that a training succeeds, learnt from failed trials by a weighted count near by.
 
     P(success at x) = (1 + Σ over successes k(x, xᵢ)) / (1 + Σ over all trials k(x, xᵢ))
 
@@ -17,8 +17,8 @@ WIDTH = 0.1  # of the kernel, for each root of a dimension: how far a failure is
 CHUNK = 1 << 16  # models in one pass
 
 
-def success(points: FloatArray, failed: FloatArray, succeeded: FloatArray) -> FloatArray | None:
-    """The chance at each of `points` (n, d), scaled dimensions; None if nothing has `failed` (f, d), so that it is 1.
+def success_probability(points: FloatArray, failed: FloatArray, succeeded: FloatArray) -> FloatArray | None:
+    """The probability at `points` (n, d), scaled dimensions; None if nothing has `failed` (f, d), so that it is 1.
 
     Args:
         points: where to look.
@@ -27,12 +27,12 @@ def success(points: FloatArray, failed: FloatArray, succeeded: FloatArray) -> Fl
     """
     if not len(failed):
         return None
-    chance = np.empty(len(points))
+    success_probability = np.empty(len(points))
     for start in range(0, len(points), CHUNK):
         part = points[start : start + CHUNK]
         good = 1 + _nearness(part, succeeded)
-        chance[start : start + CHUNK] = good / (good + _nearness(part, failed))
-    return chance
+        success_probability[start : start + CHUNK] = good / (good + _nearness(part, failed))
+    return success_probability
 
 
 def _nearness(points: FloatArray, others: FloatArray) -> FloatArray:

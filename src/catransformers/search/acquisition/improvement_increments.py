@@ -1,13 +1,15 @@
-"""The chance mass between two levels of accuracy, ∫ P(Y > y) dy, of a Y whose logit is normal: all that EHVI needs.
+"""Increments of expected improvement (EI) between two levels of accuracy, ∫ P(Y > y) dy, of a Y whose logit is normal.
 
-With levels f_k falling, the mass above the first, E[(Y − f_1)⁺], and those from each level down to the next are
-integrals over P(Y > y) = Φ((μ − logit y)/s). They have no closed form, so they are done by Gauss–Legendre quadrature
-in z = logit y, in panels that end at every f_k and are no wider than twice the least s, or 0.05 if that is more: right
-to 1e-5 of accuracy for s of 0.01 and more, to 2e-3 where s is next to nothing, and with it what can be gained.
+They are all that EHVI needs. With levels f_k falling, that above the first, E[(Y − f_1)⁺], and those from each level
+down to the next are integrals over P(Y > y) = Φ((μ − logit y)/s). They have no closed form, so they are done by
+Gauss–Legendre quadrature in z = logit y, in panels that end at every f_k and are no wider than twice the least s, or
+0.05 if that is more: right to 1e-5 of accuracy for s of 0.01 and more, to 2e-3 where s is next to nothing, and with it
+what can be gained.
 
-A million candidates are too many for that. But the mass depends on nothing but μ and s: it rises with μ, and at each y
-P(Y > y) is greatest at one end of a range of s. So over a cell of a grid of μ and s it is at most the integral of the
-greater P(Y > y) of the cell's two upper corners, worked out once a cell: an upper bound to look up (`ChanceTable`).
+A million candidates are too many for that. But an increment depends on nothing but μ and s: it rises with μ, and at
+each y P(Y > y) is greatest at one end of a range of s. So over a cell of a grid of μ and s it is at most the integral
+of the greater P(Y > y) of the cell's two upper corners, worked out once a cell: an upper bound to look up
+(`IncrementBounds`).
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ MEANS, DEVIATIONS = 256, 48  # cells of the table
 SLACK = 1 + 2e-3  # of the table, for the quadrature
 
 
-def chances(mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0) -> FloatArray:
-    """The chance mass above all levels, then from each level down to the next and at last to the floor.
+def increments(mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0) -> FloatArray:
+    """Increments of expected improvement above all levels, then from each level to the next and at last to the floor.
 
     Args:
         mean: (n,) of logit accuracy.
@@ -52,13 +54,13 @@ def _between(mass: FloatArray, z: FloatArray, levels: FloatArray) -> FloatArray:
 
 
 @dataclass(frozen=True)
-class ChanceTable:
-    """What the chance masses of some candidates do not exceed.
+class IncrementBounds:
+    """What the increments of some candidates do not exceed.
 
     Args:
         means: (MEANS + 1,) ends of the cells of the mean of logit accuracy, equally far apart.
         deviations: (DEVIATIONS + 1,) ends of those of its standard deviation.
-        values: (MEANS × DEVIATIONS, k + 1) as of `chances`.
+        values: (MEANS × DEVIATIONS, k + 1) as of `increments`.
     """
 
     means: FloatArray
@@ -66,8 +68,8 @@ class ChanceTable:
     values: NDArray[np.float32]
 
     @classmethod
-    def of(cls, mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0) -> ChanceTable:
-        """The table for some candidates; arguments as of `chances`."""
+    def of(cls, mean: FloatArray, deviation: FloatArray, levels: FloatArray, floor: float = 0.0) -> IncrementBounds:
+        """The table for some candidates; arguments as of `increments`."""
         means = np.linspace(mean.min(), max(mean.max(), mean.min() + 1e-6), MEANS + 1)
         sample = deviation[:: max(1, deviation.size >> 14)]
         deviations = np.quantile(sample, np.linspace(0, 1, DEVIATIONS + 1))

@@ -1,4 +1,4 @@
-"""From which level of accuracy on nothing of a model's hardware front is new: the bound that spares most of the work.
+"""Dominated levels, a bound for EHVI in two costs: from which accuracy down nothing of a model's front is new.
 
 What is known to be dominated grows from level to level, so that every point of the plane of two costs has a first level
 at which it is dominated. From the latest of its points' levels on a model adds nothing, however loose other bounds are;
@@ -62,7 +62,7 @@ def _bits(number: np.floating) -> int:
 
 
 @dataclass(frozen=True)
-class SettledLevels:
+class DominatedLevels:
     """The level from which on each point of the plane is dominated.
 
     Args:
@@ -76,7 +76,7 @@ class SettledLevels:
     level: NDArray[np.uint16]
 
     @classmethod
-    def of(cls, front: Layers) -> SettledLevels:
+    def of(cls, front: Layers) -> DominatedLevels:
         """For what is known so far."""
         regions, last = front.all_regions, front.all_regions[-1]
         corner = (last.first[0], last.second[-1]) if last.first.size else front.reference

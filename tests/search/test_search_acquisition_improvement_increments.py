@@ -1,4 +1,4 @@
-"""The chance mass between levels of accuracy, against adaptive quadrature, and the bounds that are looked up."""
+"""Increments of expected improvement between levels of accuracy, against quadrature, and their upper bounds."""
 
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import logit
 from scipy.stats import norm
 
-from catransformers.search.acquisition.level_probability import ChanceTable, chances
+from catransformers.search.acquisition.improvement_increments import IncrementBounds, increments
 
 
 def some_levels(rng):
@@ -23,7 +23,7 @@ def test_the_mass_between_levels_is_that_of_its_definition(seed):
     rng = np.random.default_rng(seed)
     levels, floor = some_levels(rng), float(rng.choice([0.0, 0.03]))
     mean, deviation = rng.normal(0, 1.5, 3), rng.uniform(0.03, 1.0, 3)
-    found = chances(mean, deviation, levels, floor)
+    found = increments(mean, deviation, levels, floor)
     assert found.shape == (3, levels.size + 1)
     for i in range(3):
         above = lambda y, i=i: norm.sf((logit(y) - mean[i]) / deviation[i])  # noqa: E731
@@ -40,8 +40,8 @@ def test_the_table_is_never_below_and_seldom_far_above(seed):
     rng = np.random.default_rng(seed)
     levels, floor = some_levels(rng), float(rng.choice([0.0, 0.03]))
     mean, deviation = rng.normal(-0.5, 2, 400), rng.uniform(0.02, 1.5, 400)
-    exact = chances(mean, deviation, levels, floor)
-    bound = ChanceTable.of(mean, deviation, levels, floor).at(mean, deviation)
+    exact = increments(mean, deviation, levels, floor)
+    bound = IncrementBounds.of(mean, deviation, levels, floor).at(mean, deviation)
     assert np.all(exact <= bound + 1e-9)
     likely = exact > 1e-3
     assert np.median(bound[likely] / exact[likely]) < 1.2
@@ -51,5 +51,5 @@ def test_the_table_is_never_below_and_seldom_far_above(seed):
 def test_candidates_that_are_all_alike_have_a_table_too(spread):
     mean, deviation = np.array([0.3, 0.3 + spread]), np.array([0.2, 0.2 + spread])
     levels = np.array([0.6, 0.4])
-    bound = ChanceTable.of(mean, deviation, levels).at(mean, deviation)
-    assert bound == pytest.approx(chances(mean, deviation, levels), rel=5e-3)
+    bound = IncrementBounds.of(mean, deviation, levels).at(mean, deviation)
+    assert bound == pytest.approx(increments(mean, deviation, levels), rel=5e-3)

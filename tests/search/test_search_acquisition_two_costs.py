@@ -9,11 +9,10 @@ from hypothesis import strategies as st
 from scipy.special import expit
 from scipy.stats import norm
 
-from catransformers.search.acquisition import column_bounds
-from catransformers.search.acquisition import no_gain_level as settled_module
-from catransformers.search.acquisition import two_costs as acquisition3
+from catransformers.search.acquisition import column_bounds, two_costs
+from catransformers.search.acquisition import dominated_level as settled_module
 from catransformers.search.acquisition.column_bounds import Bound, Columns
-from catransformers.search.acquisition.no_gain_level import SettledLevels
+from catransformers.search.acquisition.dominated_level import DominatedLevels
 from catransformers.search.acquisition.two_costs import expected_improvement, most_promising, new_areas
 from catransformers.search.costs.hardware_fronts import HardwareFronts
 from catransformers.search.geometry.regions import Region, front2, layers
@@ -118,21 +117,21 @@ def test_the_bounds_hold_and_the_most_promising_is_the_best_of_all(seed):
     columns = Columns.of(fronts, REFERENCE)
     mean, deviation = rng.normal(-0.5, 2, n), rng.uniform(0.03, 1.5, n)
     models = np.arange(n)
-    chance = rng.uniform(0.3, 1, n) if rng.random() < 0.5 else None
+    success_probability = rng.uniform(0.3, 1, n) if rng.random() < 0.5 else None
     every = expected_improvement(mean, deviation, models, fronts, known)
     areas = new_areas(models, fronts, known)
     assert np.all(np.diff(areas, axis=1) <= 1e-9)  # what bounds one level bounds those below
-    settled = SettledLevels.of(known).of_models(fronts, 0, n).astype(np.int64)
+    dominated_from = DominatedLevels.of(known).of_models(fronts, 0, n).astype(np.int64)
     for part in (columns, columns.coarse):
         bound = Bound.of(known, part)
-        assert np.all(areas <= bound.areas_until(models, settled) * (1 + 1e-3) + 1e-9)
+        assert np.all(areas <= bound.areas_until(models, dominated_from) * (1 + 1e-3) + 1e-9)
         some = np.unique(rng.integers(0, areas.shape[1], 3))
         assert np.all(areas[:, some] <= bound.areas(models, list(some)) * (1 + 1e-3) + 1e-9)
-    every = every if chance is None else every * chance
+    every = every if success_probability is None else every * success_probability
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (("EXACT", 2), ("BATCH", 16), ("PART", 8), ("ROWS", 64)):  # so that every bound is needed
-            patch.setattr(acquisition3, name, value)
-        position, gain = most_promising(mean, deviation, models, fronts, columns, known, chance)
+            patch.setattr(two_costs, name, value)
+        position, gain = most_promising(mean, deviation, models, fronts, columns, known, success_probability)
     assert gain == pytest.approx(every.max(), rel=1e-3)
     assert every[position] == pytest.approx(every.max(), rel=1e-3)
 
@@ -148,7 +147,7 @@ def test_from_its_settled_level_on_a_model_adds_nothing(seed, cells):
     new = (new_areas(np.arange(60), fronts, known) > 0).sum(axis=1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(settled_module, "CELLS", cells)
-        levels = SettledLevels.of(known)
+        levels = DominatedLevels.of(known)
     found = np.concatenate([levels.of_models(fronts, begin, begin + 20) for begin in (0, 20, 40)])
     assert np.all(found >= new)
 
@@ -158,7 +157,7 @@ def test_settled_levels_are_seldom_later_than_they_must_be():
     fronts, tried = random_fronts(rng, 400, most=3), random_fronts(rng, 30, empty=0)
     known = layers(np.linspace(0.9, 0.2, 30), [tried.of(k)[:2] for k in range(30)], REFERENCE)
     new = (new_areas(np.arange(400), fronts, known) > 0).sum(axis=1)
-    found = SettledLevels.of(known).of_models(fronts, 0, 400)
+    found = DominatedLevels.of(known).of_models(fronts, 0, 400)
     assert np.mean(found != new) <= 0.02
     assert len(set(new)) > 3  # there is something to be found
 
@@ -171,7 +170,7 @@ def test_batches_do_not_matter(monkeypatch):
     whole = most_promising(mean, deviation, models, fronts, Columns.of(fronts, REFERENCE), known)
     monkeypatch.setattr(column_bounds, "POINTS", 1)
     for name, value in (("BATCH", 7), ("EXACT", 3), ("ROWS", 64), ("PART", 2)):
-        monkeypatch.setattr(acquisition3, name, value)
+        monkeypatch.setattr(two_costs, name, value)
     again = most_promising(mean, deviation, models, fronts, Columns.of(fronts, REFERENCE), known)
     assert again[0] == whole[0]
     assert again[1] == pytest.approx(whole[1], rel=1e-3)

@@ -1,4 +1,4 @@
-"""What the trials so far say of models that were not tried: the accuracy to expect, and whether training will succeed.
+"""The posterior after the trials so far: the accuracy to expect of a model, and whether its training will succeed.
 
 Trials that are still running count as if they had given what the process predicts (kriging believer; Ginsbourger,
 Le Riche and Carraro, 2010).
@@ -15,12 +15,12 @@ from scipy.special import expit
 from catransformers.search.problem import Observation
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.search.strategies.surrogate import AccuracyModel, fit
-from catransformers.search.strategies.training_success import success
+from catransformers.search.strategies.training_success import success_probability
 
 
 @dataclass(frozen=True)
-class Knowledge:
-    """What is learnt from some trials; made by `learn`.
+class Posterior:
+    """What is learnt from some trials; made by `posterior_of`.
 
     Args:
         model: of accuracy; it believes its predictions of pending trials.
@@ -49,12 +49,12 @@ class Knowledge:
         """Mean and standard deviation of logit accuracy at scaled dimensions (m, d)."""
         return self.model.predict(points)
 
-    def chance(self, points: FloatArray) -> FloatArray | None:
-        """(m,) the chance that training there succeeds; None where nothing has failed, so that it is 1."""
-        return success(points, self.failed, self.succeeded)
+    def success_probability(self, points: FloatArray) -> FloatArray | None:
+        """(m,) the probability that training there succeeds; None where nothing has failed, so that it is 1."""
+        return success_probability(points, self.failed, self.succeeded)
 
 
-def learn(space: ModelSpace, observed: Sequence[Observation], pending: Sequence[int], seed: int) -> Knowledge:
+def posterior_of(space: ModelSpace, observed: Sequence[Observation], pending: Sequence[int], seed: int) -> Posterior:
     """What the trials say, of which at least one must have given an accuracy.
 
     Args:
@@ -68,7 +68,7 @@ def learn(space: ModelSpace, observed: Sequence[Observation], pending: Sequence[
     failed = np.array([trial.index for trial in observed if trial.accuracy is None], dtype=np.int64)
     points, believed = space.unit(known), space.unit(running)
     model = fit(points, np.array([accuracy for _, accuracy in complete]), seed=seed).believing(believed)
-    return Knowledge(
+    return Posterior(
         model=model,
         known=known,
         pending=running,

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.special import expit, logit
 from scipy.stats import norm
 
-from catransformers.search.acquisition.level_probability import ChanceTable
+from catransformers.search.acquisition.improvement_increments import IncrementBounds
 from catransformers.search.acquisition.one_cost import expected_improvement, improvement_bound, most_promising
 from catransformers.search.geometry.pareto import hypervolume, staircase
 
@@ -101,7 +101,7 @@ def test_the_bound_holds_and_the_most_promising_is_the_best_of_all(seed):
     mean, deviation, cost = rng.normal(-0.5, 2, n), rng.uniform(0.03, 1.5, n), rng.uniform(0.3, 3.5, n)
     cost[rng.random(n) < 0.1] = np.inf
     every = expected_improvement(mean, deviation, cost, steps)
-    table = ChanceTable.of(mean, deviation, steps.levels[::-1], steps.reference_level)
+    table = IncrementBounds.of(mean, deviation, steps.levels[::-1], steps.reference_level)
     bound = improvement_bound(table, mean, deviation, cost, steps)
     assert np.all(every <= bound + 1e-12)
     likely = every > 1e-3 * every.max(initial=0)
