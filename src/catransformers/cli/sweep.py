@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +20,17 @@ from catransformers.cli.inputs import (
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs.sweep import Sweep, SweepInputs
 from catransformers.errors import InputError, Problem, Problems, present
+from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.sweep.page import write_sweep
 from catransformers.reports.terminal.screen import console
 from catransformers.reports.terminal.sweep import show_sweep
 
 if TYPE_CHECKING:
     pass
+
+
+#: Options that `estimate` shares, and their defaults.
+_USUAL = {"technology": "default-22nm", "scenario": "default", "weight-bits": 8, "activation-bits": 8}
 
 
 @click.command()
@@ -100,13 +106,7 @@ def sweep(
     """
     problems = Problems()
     spec = problems.of(read_model, model, settings)
-    chosen: dict[str, list[float]] = {}
-    for text in values:
-        parsed = problems.of(_values, text)
-        if parsed is not None and parsed[0] in chosen:
-            problems.append(Problem(f"--values {text}", f"{parsed[0]} is given twice"))
-        elif parsed is not None:
-            chosen[parsed[0]] = parsed[1]
+    chosen = _all_values(problems, values)
     problems.of(_folder, out)
     inputs = problems.of(
         SweepInputs.read,
@@ -132,19 +132,33 @@ def sweep(
         print_json(result.to_dict())
     else:
         show_sweep(result, model, seconds, everything)
-        chosen_knee = f"--model {model} --hardware {result.table[result.knee]}"
-        options = "".join(f" --set {setting}" for setting in settings)
-        for name, value, usual in (
-            ("technology", technology, "default-22nm"),
-            ("scenario", scenario, "default"),
-            ("weight-bits", weight_bits, 8),
-            ("activation-bits", activation_bits, 8),
-        ):
-            options += f" --{name} {value}" if value != usual else ""
-        look = f"catransformers estimate {chosen_knee}{options} --explain"
+        given = (technology, scenario, weight_bits, activation_bits)
+        look = _estimate_command(model, settings, result.table[result.knee], given)
         console().print(f"Why the knee costs what it does: {look}", markup=False, soft_wrap=True)
         for file in files:
             console().print(f"Written: {file}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _all_values(problems: Problems, values: Sequence[str]) -> dict[str, list[float]]:
+    """What every `--values` says, by attribute."""
+    chosen: dict[str, list[float]] = {}
+    for text in values:
+        parsed = problems.of(_values, text)
+        if parsed is not None and parsed[0] in chosen:
+            problems.append(Problem(f"--values {text}", f"{parsed[0]} is given twice"))
+        elif parsed is not None:
+            chosen[parsed[0]] = parsed[1]
+    return chosen
+
+
+def _estimate_command(
+    model: str, settings: Sequence[str], machine: Accelerator, given: tuple[str, str, int, int]
+) -> str:
+    """The command that explains one design of the sweep; `given` are its options in the order of `_USUAL`."""
+    options = "".join(f" --set {setting}" for setting in settings)
+    for (name, usual), value in zip(_USUAL.items(), given, strict=True):
+        options += f" --{name} {value}" if value != usual else ""
+    return f"catransformers estimate --model {model} --hardware {machine}{options} --explain"
 
 
 def _values(text: str) -> tuple[str, list[float]]:

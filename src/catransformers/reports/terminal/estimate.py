@@ -62,87 +62,72 @@ def _mebibytes(count: float) -> str:
 def show_estimate(name: str, result: Estimate) -> None:
     """The design, its cost, its chip, its carbon, every operator and the energy by component."""
     screen = console()
-    cost, print_ = result.cost, result.footprint
     dimensions = ", ".join(f"{key} {value}" for key, value in result.model.dimensions().items())
     screen.print(f"[bold]{name}[/] ({dimensions})")
     screen.print(f"on [bold]{result.accelerator}[/], {result.technology.name}, {result.tops:.3g} TOPS peak")
     screen.print(f"under {result.scenario.describe()}\n")
-    where = "on chip, no DRAM" if cost.resident else "in DRAM, streamed for each inference"
-    low, _, high = result.range_kg
-    screen.print(
-        table(
-            "One inference",
-            ("", "value", ""),
-            [
-                ("parameters", f"{result.parameters:,}", f"weights {where}"),
-                ("work", quantity(result.macs, "MAC"), ""),
-                ("latency", quantity(cost.latency_s, "s"), f"{1 / cost.latency_s:,.4g} a second at most"),
-                (
-                    "energy",
-                    quantity(cost.energy_j, "J"),
-                    f"{quantity(cost.energy_j / (2 * result.macs), 'J')} per operation",
-                ),
-            ],
-        )
-    )
+    screen.print(table("One inference", ("", "value", ""), _inference(result)))
     screen.print(table("The chip", ("", "value", ""), _silicon(result)))
-    screen.print(
-        table(
-            "Carbon over its life",
-            ("", "value", ""),
-            [
-                ("die", carbon(float(print_.die_kg)), ""),
-                ("DRAM", carbon(float(print_.dram_kg)), ""),
-                ("package", carbon(float(print_.package_kg)), ""),
-                ("use", carbon(float(print_.operational_kg)), f"{result.scenario.inferences:,.0f} inferences"),
-                (
-                    "total",
-                    carbon(float(print_.total_kg)),
-                    f"{carbon(low)} to {carbon(high)}: p5 to p95",
-                ),
-            ],
-        )
-    )
+    screen.print(table("Carbon over its life", ("", "value", ""), _carbon(result)))
     if not result.meets_rate:
         rate = f"{result.scenario.inferences_per_second:g} inferences a second"
         screen.print(
             f"[bold]One device cannot do that[/]: the scenario counts {rate}, this design manages "
-            f"{1 / cost.latency_s:,.4g}. Use is counted for the inferences asked for, making for one device.\n"
+            f"{1 / result.cost.latency_s:,.4g}. Use is counted for the inferences asked for, making for one device.\n"
         )
-    screen.print(
-        table(
-            "Operators",
-            ("part", "operator", "kind", "shape (m × k × n)", "times", "cycles", "busy", "bound by", "energy", "share"),
-            [
-                (
-                    row.component,
-                    row.name,
-                    row.kind,
-                    f"{row.m} × {row.k} × {row.n}" if row.kind == "gemm" else f"{row.m} × {row.n}",
-                    f"{row.count:,.6g}",
-                    f"{row.cycles:,.0f}",
-                    f"{row.utilization:.0%}",
-                    row.bound,
-                    quantity(row.energy_j, "J", 3),
-                    f"{row.energy_j / cost.energy_j:.1%}",
-                )
-                for row in cost.rows
-            ],
-            left=4,
+    titles = ("part", "operator", "kind", "shape (m × k × n)", "times", "cycles", "busy", "bound by", "energy", "share")
+    screen.print(table("Operators", titles, _operators(result), left=4))
+    screen.print(table("Energy by component", ("component", "energy", "share"), _energy_by_component(result)))
+
+
+def _inference(result: Estimate) -> list[Sequence[str]]:
+    cost = result.cost
+    where = "on chip, no DRAM" if cost.resident else "in DRAM, streamed for each inference"
+    per_operation = quantity(cost.energy_j / (2 * result.macs), "J")
+    return [
+        ("parameters", f"{result.parameters:,}", f"weights {where}"),
+        ("work", quantity(result.macs, "MAC"), ""),
+        ("latency", quantity(cost.latency_s, "s"), f"{1 / cost.latency_s:,.4g} a second at most"),
+        ("energy", quantity(cost.energy_j, "J"), f"{per_operation} per operation"),
+    ]
+
+
+def _carbon(result: Estimate) -> list[Sequence[str]]:
+    made, (low, _, high) = result.footprint, result.range_kg
+    return [
+        ("die", carbon(float(made.die_kg)), ""),
+        ("DRAM", carbon(float(made.dram_kg)), ""),
+        ("package", carbon(float(made.package_kg)), ""),
+        ("use", carbon(float(made.operational_kg)), f"{result.scenario.inferences:,.0f} inferences"),
+        ("total", carbon(float(made.total_kg)), f"{carbon(low)} to {carbon(high)}: p5 to p95"),
+    ]
+
+
+def _operators(result: Estimate) -> list[Sequence[str]]:
+    return [
+        (
+            row.component,
+            row.name,
+            row.kind,
+            f"{row.m} × {row.k} × {row.n}" if row.kind == "gemm" else f"{row.m} × {row.n}",
+            f"{row.count:,.6g}",
+            f"{row.cycles:,.0f}",
+            f"{row.utilization:.0%}",
+            row.bound,
+            quantity(row.energy_j, "J", 3),
+            f"{row.energy_j / result.cost.energy_j:.1%}",
         )
-    )
+        for row in result.cost.rows
+    ]
+
+
+def _energy_by_component(result: Estimate) -> list[Sequence[str]]:
     split: dict[str, float] = {}
-    for row in cost.rows:
+    for row in result.cost.rows:
         for part, joules in row.energy_split_j.items():
             split[part] = split.get(part, 0.0) + joules
-    screen.print(
-        table(
-            "Energy by component",
-            ("component", "energy", "share"),
-            [
-                (part, quantity(joules, "J"), f"{joules / cost.energy_j:.1%}")
-                for part, joules in sorted(split.items(), key=lambda item: -item[1])
-                if joules > 0
-            ],
-        )
-    )
+    return [
+        (part, quantity(joules, "J"), f"{joules / result.cost.energy_j:.1%}")
+        for part, joules in sorted(split.items(), key=lambda item: -item[1])
+        if joules > 0
+    ]
