@@ -54,8 +54,6 @@ def test_an_own_name_is_found_without_searching_packages(things, monkeypatch):
     assert "plain" in registry
     assert registry.find("plain").__name__ == "Fraction"
     registry.check("never-imported")
-    assert registry.option_problem("plain", "somewhere") is None
-    assert registry.option_problem("auto", "somewhere", ("auto",)) is None
 
 
 def test_listing_names_imports_nothing(things):
@@ -72,11 +70,6 @@ def test_an_unknown_name_offers_the_nearest(things):
     )
     (problem,) = problems(lambda: registry.check("zebrra", "--thing"))
     assert problem.where == "--thing"
-    problem = registry.option_problem("plaln", "a.toml: section.thing", ("off",))
-    assert str(problem) == (
-        "a.toml: section.thing: 'plaln' is not an option; allowed: off, plain, never-imported, zebra "
-        "(did you mean 'plain'?)"
-    )
 
 
 def test_names_that_are_defined_twice_are_all_told(things):

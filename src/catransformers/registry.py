@@ -14,15 +14,20 @@ Reference: PyPA, "Entry points specification".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from catransformers.errors import InputError, Problem, nearest, unknown_name
+from catransformers.errors import InputError, Problem, unknown_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
+
+    from catransformers.energy.reading import Meter
+    from catransformers.execution.local import Executor
+    from catransformers.exports.formats import ExportFormat
+    from catransformers.intensity.source import IntensitySource
 
 T = TypeVar("T")
 
@@ -44,12 +49,12 @@ class Registry(Mapping[str, T]):
         kind: what one is called in messages.
         where: the key or option that holds the name, for messages.
         group: the entry point group.
-        rows: the package's own: name → `"module:attribute"`.
+        rows: the package's own: name → `"module:attribute"`, or the thing itself where it costs nothing to have.
         shape: the class, as `"module:attribute"`, that whatever another package adds must be an instance of.
     """
 
     def __init__(
-        self, kind: str, where: str, group: str, rows: Mapping[str, str], shape: str = "builtins:type"
+        self, kind: str, where: str, group: str, rows: Mapping[str, str | T], shape: str = "builtins:type"
     ) -> None:
         self.kind, self.where, self.group, self.rows, self.shape = kind, where, group, dict(rows), shape
 
@@ -61,7 +66,8 @@ class Registry(Mapping[str, T]):
             InputError: if two packages define it, or the one that does cannot be imported.
         """
         if name in self.rows:
-            found: T = resolve_name(self.rows[name])
+            row = self.rows[name]
+            found: T = resolve_name(row) if isinstance(row, str) else row
             return found
         return self._imported(self._added()[name])
 
@@ -94,13 +100,6 @@ class Registry(Mapping[str, T]):
         if name not in self:
             raise InputError(unknown_name(where or self.where, self.kind, name, self))
 
-    def option_problem(self, name: str, where: str, others: tuple[str, ...] = ()) -> Problem | None:
-        """What is wrong with the value of a key that takes a registered name or one of `others`; None if nothing is."""
-        if name in others or name in self:
-            return None
-        allowed = (*others, *self)
-        return Problem(where, f"{name!r} is not an option", ", ".join(allowed), nearest(name, allowed))
-
     def _added(self) -> dict[str, EntryPoint]:
         """What other packages add, by name.
 
@@ -111,7 +110,8 @@ class Registry(Mapping[str, T]):
         problems = []
         for entry in entries_of(self.group):
             if entry.name in self.rows:
-                first = f"{self.rows[entry.name]} (package catransformers)"
+                row = self.rows[entry.name]
+                first = f"{row} (package catransformers)" if isinstance(row, str) else "in catransformers itself"
             elif found.setdefault(entry.name, entry).value != entry.value:
                 first = _told(found[entry.name])
             else:  # new, or the same package twice on the path
@@ -145,7 +145,7 @@ def _told(entry: EntryPoint) -> str:
     return f"{entry.value} (package {package})"
 
 
-#: Which model a study tries next.
+#: Which model a study tries next: classes made from a problem and a seed, see `catransformers.search.strategies`.
 STRATEGIES: Registry[Any] = Registry(
     "strategy",
     "search.strategy",
@@ -156,4 +156,53 @@ STRATEGIES: Registry[Any] = Registry(
         "qnehvi": "catransformers.search.strategies.qnehvi:QNehvi",
         "sobol": "catransformers.search.strategies.sobol:Sobol",
     },
+)
+
+#: Who runs a study's jobs: classes made from the number of threads of each, see `catransformers.execution.local`.
+EXECUTORS: Registry[Callable[[int], Executor]] = Registry(
+    "executor",
+    "execution.executor",
+    "catransformers.executors",
+    {"local": "catransformers.execution.local:LocalExecutor"},
+)
+
+#: What meters the work's energy: classes made from nothing, see `catransformers.energy.reading`.
+METERS: Registry[type[Meter]] = Registry(
+    "meter",
+    "execution.measure",
+    "catransformers.meters",
+    {
+        "estimate": "catransformers.energy.estimate:ProcessorEstimate",
+        "rapl": "catransformers.energy.rapl:RaplMeter",
+        "nvml": "catransformers.energy.nvml:NvmlMeter",
+        "codecarbon": "catransformers.energy.codecarbon_meter:CodecarbonMeter",
+    },
+)
+
+#: Who forecasts the grid's carbon intensity: clients of services, see `catransformers.intensity.source`.
+INTENSITY_SOURCES: Registry[type[IntensitySource]] = Registry(
+    "source",
+    "source",
+    "catransformers.intensity_sources",
+    {
+        "electricity-maps": "catransformers.intensity.services.electricity_maps:ElectricityMaps",
+        "watttime": "catransformers.intensity.services.watttime:WattTime",
+        "uk": "catransformers.intensity.services.uk:UnitedKingdom",
+        "carbon-aware-sdk": "catransformers.intensity.services.carbon_aware_sdk:CarbonAwareSdk",
+    },
+)
+
+#: The formats in which models are written: `catransformers.exports.formats.ExportFormat`.
+EXPORT_FORMATS: Registry[ExportFormat] = Registry(
+    "format",
+    "--format",
+    "catransformers.export_formats",
+    {
+        "catransformers": "catransformers.exports.formats:CATRANSFORMERS",
+        "huggingface": "catransformers.exports.formats:HUGGINGFACE",
+        "open_clip": "catransformers.exports.formats:OPEN_CLIP",
+        "timm": "catransformers.exports.formats:TIMM",
+        "onnx": "catransformers.exports.formats:ONNX",
+    },
+    "catransformers.exports.formats:ExportFormat",
 )

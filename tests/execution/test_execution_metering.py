@@ -16,7 +16,7 @@ import pytest
 
 from catransformers.cli import main
 from catransformers.config.study import read
-from catransformers.energy import choose, estimate, processor_time
+from catransformers.energy import estimate, processor_time
 from catransformers.energy.choose import problems_of, start_meter, survey
 from catransformers.energy.codecarbon_meter import CodecarbonMeter
 from catransformers.energy.estimate import GpuEstimate, ProcessorEstimate, processor_energy
@@ -31,6 +31,7 @@ from catransformers.execution.messages import request_of
 from catransformers.execution.metering import Recorder, attempts, energy_file, metered
 from catransformers.execution.results import load_study
 from catransformers.facts import facts
+from catransformers.registry import METERS
 from catransformers.reports.study.derive import summarise
 
 OLD = Path(__file__).parents[1] / "study" / "data" / "schema-1"
@@ -446,7 +447,7 @@ def test_a_sum_is_measured_only_if_all_of_it_was():
 def bare(monkeypatch, tmp_path):
     """A machine without any meter."""
     (tmp_path / "none").mkdir()
-    monkeypatch.setattr(choose, "RaplMeter", lambda: RaplMeter(tmp_path / "none", tmp_path / "stat"))
+    monkeypatch.setitem(METERS.rows, "rapl", lambda: RaplMeter(tmp_path / "none", tmp_path / "stat"))
     for name in ("pynvml", "codecarbon"):
         monkeypatch.setitem(sys.modules, name, None)
 
@@ -455,7 +456,7 @@ def bare(monkeypatch, tmp_path):
 def sensing(bare, machine, monkeypatch):
     """A machine whose processor can be measured."""
     machine.zone("intel-rapl:0", "package-0", 0)
-    monkeypatch.setattr(choose, "RaplMeter", machine.meter)
+    monkeypatch.setitem(METERS.rows, "rapl", machine.meter)
     monkeypatch.setattr(sys, "platform", "linux")
 
 

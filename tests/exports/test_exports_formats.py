@@ -16,7 +16,7 @@ from torch import Tensor
 
 import catransformers
 from catransformers.errors import InputError
-from catransformers.exports.formats import CARD, FORMATS, TOKENIZER, Model, formats_of, write_model
+from catransformers.exports.formats import CARD, TOKENIZER, Model, formats_of, write_model
 from catransformers.models.families.net import Net
 from catransformers.models.families.nets import make_net
 from catransformers.models.loading.base import load_base
@@ -24,6 +24,7 @@ from catransformers.models.loading.preprocess import Preprocess
 from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
 from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.models.pruning.prune import prune
+from catransformers.registry import EXPORT_FORMATS
 from catransformers.testing.kit import outputs_of, random_importance, randomised
 from catransformers.workloads.families import FAMILIES
 from catransformers.workloads.spec import (
@@ -303,7 +304,7 @@ def test_every_family_has_the_own_format_onnx_and_hugging_face_s() -> None:
     for family in FAMILIES:
         assert {"catransformers", "huggingface", "onnx"} <= set(formats_of(family))
     assert formats_of("a family of others") == ("catransformers",)
-    assert all(set(kind.families) <= set(FAMILIES) and kind.text for kind in FORMATS.values())
+    assert all(set(kind.families) <= set(FAMILIES) and kind.text for kind in EXPORT_FORMATS.values())
 
 
 # What goes beside.

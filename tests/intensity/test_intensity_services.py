@@ -16,7 +16,8 @@ from catransformers.carbon.grid import Basis
 from catransformers.cli import main
 from catransformers.errors import InputError
 from catransformers.intensity.http import Http, SourceError, _handlers, base_url, is_offline
-from catransformers.intensity.lookup import SOURCES, Forecasts, profiles
+from catransformers.intensity.lookup import Forecasts, profiles
+from catransformers.registry import INTENSITY_SOURCES
 
 NOW = datetime(2026, 11, 21, 10, 20, tzinfo=UTC)
 TOKEN, PASSWORD = "tok-4711-secret", "pass-0815-secret"
@@ -405,7 +406,7 @@ def test_no_key_is_left_anywhere(server, forecasts, tmp_path, caplog, capsys):
     server.says("/v3/forecast", watttime([1]))
     server.says(FORECAST, electricity_maps([1]))
     texts = [repr(fetch(forecasts)), repr(fetch(forecasts, "watttime", "CAISO_NORTH")), repr(forecasts)]
-    texts += [repr(source.from_environment(forecasts.environ)) for source in SOURCES.values()]
+    texts += [repr(source.from_environment(forecasts.environ)) for source in INTENSITY_SOURCES.values()]
     pair = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
     for status in (400, 401, 403, 404, 418, 500):
         for source, zone in (("electricity-maps", "A"), ("watttime", "B")):

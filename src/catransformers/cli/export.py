@@ -9,12 +9,12 @@ import click
 from catransformers.cli.output import json_option, print_json
 from catransformers.errors import Problem, Problems
 from catransformers.execution.training.plan import folder_problems, trial_model
+from catransformers.registry import EXPORT_FORMATS
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.terminal.screen import console
 from catransformers.study.directory import StudyDirectory
 
 SCHEMA = 1
-FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
 
 
 @click.command()
@@ -23,7 +23,7 @@ FORMATS = ("catransformers", "huggingface", "open_clip", "timm", "onnx")
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(FORMATS),
+    type=click.Choice(tuple(EXPORT_FORMATS)),
     default="catransformers",
     show_default=True,
     help="What shall read it. Stock libraries have no classes for some pruned shapes; then the message says why.",

@@ -16,7 +16,8 @@ from typing import Any, Literal, get_args
 from catransformers.carbon.scenario_keys import region
 from catransformers.config.section import Bounded, Each, Section, Several, Text, Within, key, real, whole
 from catransformers.errors import InputError, Problem, Problems
-from catransformers.reading import Choice, Flag
+from catransformers.reading import Choice, Flag, Rule
+from catransformers.registry import EXECUTORS, METERS, Registry
 
 Mode = Literal["carbon", "latency", "energy", "all", "hardware"]
 Quantity = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
@@ -40,6 +41,17 @@ TEXT, FILLED = Text(), Text(filled=True)
 FLAG = Flag("should be a valid boolean")
 POSITIVE = real(0, above=True)
 HOURS = real(0, 24 * 30, above=True)
+
+
+def _registered(registry: Registry[Any], *others: str) -> Rule:
+    """A name of the registry, or one of `others`; what it stands for is not imported."""
+
+    def rule(value: object, where: str) -> Any:
+        if isinstance(value, str) and (value in others or value in registry):
+            return value
+        return Choice((*others, *registry))(value, where)
+
+    return rule
 
 
 def _quantities(value: Any, where: str) -> tuple[str, ...]:
@@ -186,11 +198,11 @@ class SearchSection(Section):
 class ExecutionSection(Section):
     """Who does the work: `workers` trials at a time, one process each; how its energy is metered, and on which grid."""
 
-    executor: str = key(Choice(("local",)), "local")
+    executor: str = key(_registered(EXECUTORS), "local")
     workers: int = key(whole(1, 256), 1)
     device: Literal["cpu", "cuda"] = key(Choice(("cpu", "cuda")), "cpu")
     threads_per_worker: int = key(whole(1, 256), 1)
-    measure: str = key(Choice(("auto", "off", "estimate", "rapl", "nvml", "codecarbon")), "auto")
+    measure: str = key(_registered(METERS, "auto", "off"), "auto")
     region: str | float | None = key(region, None)
     start: str = key(_start, "now")
     expected_hours: float = key(HOURS, 1.0)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from catransformers.energy.codecarbon_meter import CodecarbonMeter
 from catransformers.energy.estimate import GpuEstimate, ProcessorEstimate
-from catransformers.energy.nvml import NvmlMeter
-from catransformers.energy.rapl import RaplMeter
 from catransformers.energy.reading import Meter, MeterUnavailableError, Reading, total
-from catransformers.errors import Problem
+from catransformers.errors import InputError, Problem
+from catransformers.registry import METERS
 
 if TYPE_CHECKING:
     from catransformers.config.sections import ExecutionSection
 
-GPU = "cuda"
+PROCESSOR, GPU = "processor", "cuda"
+ESTIMATE = "estimate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +66,40 @@ def start_meter(measure: str, device: str) -> Together | None:
     if measure == "off":
         return None
     missing: list[str] = []
-    processor: Meter = _first(_processor_meters(measure), missing, named=measure in ("rapl", "codecarbon"))
+    named = _named(measure)
+    processor = _first(named.get(PROCESSOR) or _processor_meters(measure), missing, named=PROCESSOR in named)
     parts = [processor]
     if device == GPU:
         try:
-            parts.append(_first(_gpu_meters(measure), missing, named=measure == "nvml"))
+            parts.append(_first(named.get(GPU) or _gpu_meters(measure), missing, named=GPU in named))
         except MeterUnavailableError:
             processor.stop()
             raise
     return Together(parts, tuple(missing))
 
 
+def _named(measure: str) -> dict[str, list[Callable[[], Meter]]]:
+    """The meter that is asked for by name, by what it meters; empty for `auto` and `estimate`."""
+    if measure in ("auto", ESTIMATE):
+        return {}
+    meter: Callable[[], Meter] = METERS.find(measure)
+    return {_part(meter): [meter]}
+
+
+def _part(meter: Callable[[], Meter]) -> str:
+    return getattr(meter, "part", PROCESSOR)
+
+
 def _processor_meters(measure: str) -> list[Callable[[], Meter]]:
-    if measure in ("rapl", "codecarbon"):
-        return [RaplMeter if measure == "rapl" else CodecarbonMeter]
-    if measure == "estimate":
+    if measure == ESTIMATE:
         return [ProcessorEstimate]
     if sys.platform == "linux":
-        return [RaplMeter, ProcessorEstimate]  # CodeCarbon measures nothing more there
+        return [METERS["rapl"], ProcessorEstimate]  # CodeCarbon measures nothing more there
     return [_SensingCodecarbon, ProcessorEstimate]
 
 
 def _gpu_meters(measure: str) -> list[Callable[[], Meter]]:
-    if measure == "nvml":
-        return [NvmlMeter]
-    return [GpuEstimate] if measure == "estimate" else [NvmlMeter, GpuEstimate]
+    return [GpuEstimate] if measure == ESTIMATE else [METERS["nvml"], GpuEstimate]
 
 
 def _first(makers: list[Callable[[], Meter]], missing: list[str], *, named: bool) -> Meter:
@@ -125,11 +134,14 @@ class _SensingCodecarbon(CodecarbonMeter):
 
 def problems_of(section: ExecutionSection) -> list[Problem]:
     """What is wrong with `[execution] measure` on this machine."""
-    if section.measure == "nvml" and section.device != GPU:
-        what = "'nvml' measures GPUs, and this study runs on the CPU"
-        return [Problem("execution.measure", what, "auto, off, estimate, rapl, codecarbon")]
     try:
+        if section.device != GPU and section.measure != "off" and GPU in _named(section.measure):
+            what = f"{section.measure!r} measures GPUs, and this study runs on the CPU"
+            others = [name for name, meter in METERS.items() if _part(meter) != GPU]
+            return [Problem("execution.measure", what, ", ".join(["auto", "off", *others]))]
         meter = start_meter(section.measure, section.device)
+    except InputError as error:
+        return list(error.problems)
     except MeterUnavailableError as error:
         what = f"{section.measure!r} cannot be used here: {error.reason}"
         return [Problem("execution.measure", what, "auto, off, estimate", error.mend)]
@@ -141,9 +153,8 @@ def problems_of(section: ExecutionSection) -> list[Problem]:
 def survey() -> list[MeterAvailability]:
     """Every meter, whether it can be used on this machine, and what would mend it."""
     found = []
-    makers: list[Callable[[], Meter]] = [RaplMeter, NvmlMeter, CodecarbonMeter, ProcessorEstimate]
-    for make in makers:
-        meter = make()
+    for name in (*(name for name in METERS if name != ESTIMATE), ESTIMATE):
+        meter = METERS.find(name)()
         try:
             meter.start()
         except MeterUnavailableError as error:

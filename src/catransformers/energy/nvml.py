@@ -33,6 +33,7 @@ class NvmlMeter:
     """
 
     name = "nvml"
+    part = "cuda"
     interval_s = 1.0
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:

@@ -52,6 +52,9 @@ class Reading:
 class Meter(Protocol):
     """Counts energy between `start` and `stop`.
 
+    To add one: a class made from nothing, and its row in `catransformers.registry`, or in another package's entry
+    points, group `catransformers.meters`. One that meters the GPU, not the processor, says `part = "cuda"`.
+
     `name` is that of the method, `interval_s` the longest time that may pass between two calls of `sample`.
     """
 

@@ -29,7 +29,7 @@ class EnergyLedger:
     def __init__(self, section: ExecutionSection) -> None:
         self._section = section
         self._session = uuid.uuid4().hex
-        meter, self._note = begin(section.measure if section.measure != "nvml" else "auto", "cpu")
+        meter, self._note = begin(section.measure, "cpu")
         self._recorder = None if meter is None else Recorder(meter)
 
     def __enter__(self) -> Self:

@@ -26,8 +26,9 @@ from catransformers.files import write_whole
 from catransformers.intensity.hourly import IntensityProfile, Profile
 from catransformers.intensity.hourly_csv import shipped_profiles
 from catransformers.intensity.http import SourceError
-from catransformers.intensity.lookup import SOURCES, Forecasts, profiles
+from catransformers.intensity.lookup import Forecasts, profiles
 from catransformers.intensity.scheduling import HOUR_S, Job, best_start, next_at_most
+from catransformers.registry import INTENSITY_SOURCES
 from catransformers.units import G_PER_KG
 
 FILE = "gate.json"
@@ -233,7 +234,7 @@ def profile_of(section: ExecutionSection, start: datetime, end: datetime, foreca
         region = section.region
     files = [Path(section.intensity_profile).expanduser()] if section.intensity_profile is not None else []
     if region is None and not files:
-        hint = f"or a file (intensity_profile) or a source (intensity_source: {', '.join(SOURCES)})"
+        hint = f"or a file (intensity_profile) or a source (intensity_source: {', '.join(INTENSITY_SOURCES)})"
         what = "missing: which grid is to be waited for?"
         raise InputError(Problem("execution.intensity_region", what, ", ".join(shipped_profiles()), hint))
     found = profiles(

@@ -32,7 +32,12 @@ class Ended:
 
 
 class Executor(Protocol):
-    """Whoever does the work: starts jobs and says which have ended."""
+    """Whoever does the work: starts jobs and says which have ended.
+
+    A job is `WORKER` run with the path of its request file. It must end when the loop ends, however that ends; what it
+    prints goes to `LOG` beside the request. To add one: a class that is made from the number of threads of each job,
+    and its row in `catransformers.registry`, or in another package's entry points, group `catransformers.executors`.
+    """
 
     def start(self, request: Path) -> None:
         """Start the job of a request file."""

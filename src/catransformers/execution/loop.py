@@ -30,7 +30,7 @@ from catransformers.execution.events import (
 from catransformers.execution.intensity_gate import FILE as GATE_FILE
 from catransformers.execution.intensity_gate import IntensityGate
 from catransformers.execution.jobs import Done, Jobs, failed
-from catransformers.execution.local import Executor, LocalExecutor
+from catransformers.execution.local import Executor
 from catransformers.execution.messages import read_result
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.assemble import assemble, check, check_machine
@@ -38,6 +38,7 @@ from catransformers.execution.studies.final_test import evaluate_front
 from catransformers.execution.studies.open_study import keep_origin, open_study, origin_of
 from catransformers.execution.studies.warm_start import adopt, plan_adoption, sources_of
 from catransformers.execution.study_run import StudyFailure, StudyRun, evaluation_of
+from catransformers.registry import EXECUTORS
 from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace
@@ -66,7 +67,7 @@ def run_study(
         out: its folder; made if need be.
         where: what to call the study file in messages.
         listen: told what happens.
-        executor: who does the work; processes on this machine by default.
+        executor: who does the work; by default as the study's `[execution]` says.
         gate: waits for a clean grid; by default as the study's `[execution]` says, by the clock of this machine.
 
     Returns:
@@ -94,7 +95,7 @@ def run_study(
         adoption = None if sources is None else plan_adoption(costs, sources, where)
         with directory.lock():
             open_study(config, directory)
-            jobs = Jobs(executor or LocalExecutor(config.execution.threads_per_worker))
+            jobs = Jobs(executor or EXECUTORS.find(config.execution.executor)(config.execution.threads_per_worker))
             gate = gate or IntensityGate(config.execution, directory.root / GATE_FILE)
             with Store(directory.database, "create") as store:
                 keep_origin(store, origin)

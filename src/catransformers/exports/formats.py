@@ -17,12 +17,13 @@ from typing import Any
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net
 from catransformers.models.loading.preprocess import Preprocess, preprocess_to_huggingface, preprocess_to_timm
 from catransformers.models.loading.storage import save_model
 from catransformers.models.loading.tokenizer import TextTokenizer
+from catransformers.registry import EXPORT_FORMATS
 
 WEIGHTS, CARD, TOKENIZER = "model.safetensors", "README.md", "tokenizer.json"
 
@@ -120,14 +121,11 @@ def write_onnx(model: Model, folder: Path) -> list[Path]:
     return [*write_graphs(model.net, folder), *_beside(model, folder)]
 
 
-#: The formats by name.
-FORMATS: Mapping[str, ExportFormat] = {
-    "catransformers": ExportFormat(write_own, (), "catransformers.load(folder)"),
-    "huggingface": ExportFormat(write_huggingface, ("clip", "vit", "bert", "llama"), "transformers, from_pretrained"),
-    "open_clip": ExportFormat(write_open_clip, ("clip",), 'open_clip, "local-dir:folder"'),
-    "timm": ExportFormat(write_timm, ("vit",), 'timm, create_model("local-dir:folder")'),
-    "onnx": ExportFormat(write_onnx, ("clip", "vit", "bert", "llama"), "ONNX Runtime and others"),
-}
+CATRANSFORMERS = ExportFormat(write_own, (), "catransformers.load(folder)")
+HUGGINGFACE = ExportFormat(write_huggingface, ("clip", "vit", "bert", "llama"), "transformers, from_pretrained")
+OPEN_CLIP = ExportFormat(write_open_clip, ("clip",), 'open_clip, "local-dir:folder"')
+TIMM = ExportFormat(write_timm, ("vit",), 'timm, create_model("local-dir:folder")')
+ONNX = ExportFormat(write_onnx, ("clip", "vit", "bert", "llama"), "ONNX Runtime and others")
 
 
 def check_format(name: str, family: str) -> None:
@@ -136,9 +134,7 @@ def check_format(name: str, family: str) -> None:
     Raises:
         InputError: for an unknown format, or one that the family has not.
     """
-    if name not in FORMATS:
-        raise InputError(unknown_name("--format", "format", name, FORMATS))
-    if name not in formats_of(family):
+    if not _has(EXPORT_FORMATS.find(name), family):
         raise InputError(Problem("--format", f"{name!r} has no {family} models", ", ".join(formats_of(family))))
 
 
@@ -159,12 +155,16 @@ def write_model(model: Model, name: str, folder: Path) -> list[Path]:
         OSError: if the folder cannot be written.
     """
     check_format(name, model.net.spec.family)
-    return FORMATS[name].write(model, folder)
+    return EXPORT_FORMATS[name].write(model, folder)
 
 
 def formats_of(family: str) -> tuple[str, ...]:
     """The formats that models of a family can be written in."""
-    return tuple(name for name, kind in FORMATS.items() if not kind.families or family in kind.families)
+    return tuple(name for name, kind in EXPORT_FORMATS.items() if _has(kind, family))
+
+
+def _has(kind: ExportFormat, family: str) -> bool:
+    return not kind.families or family in kind.families
 
 
 def _foreign(

@@ -11,10 +11,11 @@ from catransformers.execution.studies.base_model import base_spec, metric_of
 from catransformers.execution.training.plan import FACTS, MODEL, trial_model
 from catransformers.execution.training.result import TrainingResult, read_facts, read_result
 from catransformers.exports.card import Facts, card
-from catransformers.exports.formats import FORMATS, Model, check_format, write_model
+from catransformers.exports.formats import Model, check_format, write_model
 from catransformers.models.loading.base import load_base
 from catransformers.models.loading.named import find_source
 from catransformers.models.loading.storage import read_description
+from catransformers.registry import EXPORT_FORMATS
 from catransformers.workloads.families import parameters, spec_from_dict
 from catransformers.workloads.spec import ModelSpec
 
@@ -27,7 +28,7 @@ def export_trial(
     Args:
         results: the study.
         number: of the trial.
-        format_name: of `formats.FORMATS`.
+        format_name: of `EXPORT_FORMATS`.
         out: the folder; by default `exports/NNNN-FORMAT` in the study's.
         final: the model after its final training (in `final/NNNN` of the study's folder).
 
@@ -107,6 +108,6 @@ def _write(path: Path, section: ModelSection, facts: Facts, format_name: str, pl
         net=found.net,
         metadata={**found.metadata(), "made_from": section.base},
         tokenizer=tokenizer,
-        card=card(facts, FORMATS[format_name].text),
+        card=card(facts, EXPORT_FORMATS[format_name].text),
     )
     return write_model(model, format_name, place)

@@ -11,25 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import MappingProxyType
 
 from catransformers.carbon.grid import region_intensity
-from catransformers.errors import InputError, Problem, Problems, nearest, unknown_name
+from catransformers.errors import InputError, Problem, Problems, nearest
 from catransformers.intensity.cache import Entry, ForecastCache
 from catransformers.intensity.hourly import IntensityProfile, Profile
 from catransformers.intensity.hourly_csv import read_profiles, shipped_profiles
 from catransformers.intensity.http import OFFLINE, Http, environment, is_offline
-from catransformers.intensity.services.carbon_aware_sdk import CarbonAwareSdk
-from catransformers.intensity.services.electricity_maps import ElectricityMaps
-from catransformers.intensity.services.uk import UnitedKingdom
-from catransformers.intensity.services.watttime import WattTime
-from catransformers.intensity.source import IntensitySource
 from catransformers.intensity.time_zones import zone_info
+from catransformers.registry import INTENSITY_SOURCES
 
-#: Every source, by the name that `--source` knows it by.
-SOURCES: Mapping[str, type[IntensitySource]] = MappingProxyType(
-    {source.name: source for source in (ElectricityMaps, WattTime, UnitedKingdom, CarbonAwareSdk)}
-)
 #: Older forecasts are asked for again; sources renew theirs every five minutes to an hour.
 FRESH = timedelta(minutes=30)
 
@@ -68,15 +59,15 @@ class Forecasts:
             InputError: for an unknown source, or a missing or impossible key or address.
         """
         if self.is_offline:
-            _named(source).address(self.environ)
+            INTENSITY_SOURCES.find(source).address(self.environ)
         else:
-            _named(source).from_environment(self.environ)
+            INTENSITY_SOURCES.find(source).from_environment(self.environ)
 
     def fetch(self, source: str, zone: str, start: datetime, end: datetime) -> IntensityProfile:
         """What a source forecasts for a zone between `start` and `end`, or as far as it sees.
 
         Args:
-            source: one of `SOURCES`.
+            source: one of `INTENSITY_SOURCES`.
             zone: as the source calls it.
             start, end: with time zones.
 
@@ -85,7 +76,7 @@ class Forecasts:
                 source never said anything of the zone.
             SourceError: if the source gives no usable answer.
         """
-        address = _named(source).address(self.environ)
+        address = INTENSITY_SOURCES.find(source).address(self.environ)
         cache = ForecastCache(self.cache)
         known = cache.load(source, zone, address)
         if self.is_offline:
@@ -96,7 +87,8 @@ class Forecasts:
             return known.profile
         if known is not None and self._is_fresh(known, start, end):
             return known.profile
-        profile = _named(source).from_environment(self.environ).fetch(zone, start, end, self.now(), self.http)
+        client = INTENSITY_SOURCES.find(source).from_environment(self.environ)
+        profile = client.fetch(zone, start, end, self.now(), self.http)
         profile = replace(profile, origin=replace(profile.origin, fetched=self.now()))
         cache.keep(source, zone, address, Entry(profile, end))
         return profile
@@ -108,12 +100,6 @@ class Forecasts:
         # Where the source saw less far than it was asked, it does so again: not every minute that goes by is a reason.
         enough = end <= reaches or (reaches < known.asked_until and end <= known.asked_until + FRESH)
         return young and known.profile.start <= start and enough
-
-
-def _named(name: str) -> type[IntensitySource]:
-    if name not in SOURCES:
-        raise InputError(unknown_name("source", "source", name, SOURCES))
-    return SOURCES[name]
 
 
 def profiles(
@@ -134,7 +120,7 @@ def profiles(
         start, end: what a source is asked for.
         files: CSV files, see `catransformers.intensity.hourly_csv`. As many as regions: each is its region's, unless it
             names zones itself.
-        source: one of `SOURCES`; with neither files nor source the package's own profiles are used.
+        source: one of `INTENSITY_SOURCES`; with neither files nor source the package's own profiles are used.
         time_zone: local time of zones that neither a file nor the package knows it of, and of a source's.
         forecasts: asks the source.
         keys: what files and source are called where they are given, for messages.
@@ -184,7 +170,7 @@ def shipped(region: str, keys: tuple[str, str] = ("--profile", "--source")) -> P
 
 def _ways(keys: tuple[str, str]) -> str:
     names = ", ".join(shipped_profiles())
-    return f"{names}; or give a CSV file ({keys[0]}), or a source ({keys[1]}: {', '.join(SOURCES)})"
+    return f"{names}; or give a CSV file ({keys[0]}), or a source ({keys[1]}: {', '.join(INTENSITY_SOURCES)})"
 
 
 def _from_files(regions: Sequence[str], files: Sequence[Path], time_zone: str | None) -> list[Profile]:

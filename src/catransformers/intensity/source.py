@@ -1,13 +1,14 @@
 """What a source of intensity forecasts is, and what all of them do with the answers that they get.
 
-To add one: a file with a class like the others', and its name in `catransformers.intensity.lookup.SOURCES`.
+To add one: a file with a class like the others', and its row in `catransformers.registry`, or in another package's
+entry points, group `catransformers.intensity_sources`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from catransformers.errors import InputError, Problem
 from catransformers.intensity.hourly import IntensityProfile, Point, Provenance, series
@@ -21,9 +22,6 @@ _SHOWN = 6
 
 class IntensitySource(Protocol):
     """A service that knows the grid's intensity in the coming hours."""
-
-    #: As on the command line.
-    name: ClassVar[str]
 
     @classmethod
     def address(cls, environ: Mapping[str, str]) -> str:

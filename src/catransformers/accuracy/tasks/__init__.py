@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.registry import Registry
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -84,7 +85,7 @@ class TaskKind:
     """A registered task.
 
     Args:
-        opener: module and function; the function takes a study's accuracy section and base model and gives the task,
+        opener: `"module:function"`; the function takes a study's accuracy section and base model and gives the task,
             or raises an InputError with everything that is wrong with the data.
         families: the model families that can do it.
         metric: what its accuracy is.
@@ -93,7 +94,7 @@ class TaskKind:
         keys: which of `OWN_KEYS` it reads.
     """
 
-    opener: tuple[str, str]
+    opener: str
     families: tuple[str, ...]
     metric: str
     data: str = ""
@@ -116,27 +117,24 @@ _CLASSES = (
 _TEXTS = "texts and classes: a CSV or tab-separated file, a folder of GLUE's, or a Hugging Face data set on disk"
 _PLAIN = "a text file in UTF-8, or a folder of .txt files"
 
-#: The tasks by name.
-TASKS: dict[str, TaskKind] = {
-    "scenes": TaskKind((f"{_HERE}.scenes", "open_task"), ("clip",), "recall@1", base="embedded"),
-    "digits": TaskKind((f"{_HERE}.offline", "open_digits"), ("vit",), "accuracy"),
-    "docstrings": TaskKind((f"{_HERE}.offline", "open_docstrings"), ("bert",), "accuracy", keys=("tokens",)),
-    "docstrings-language": TaskKind(
-        (f"{_HERE}.offline", "open_language"), ("llama",), "1/perplexity", keys=("tokens",)
-    ),
-    "retrieval": TaskKind((f"{_HERE}.image_text", "open_task"), ("clip",), "recall@1", data=_CAPTIONS),
+_OWN: dict[str, TaskKind] = {
+    "scenes": TaskKind(f"{_HERE}.scenes:open_task", ("clip",), "recall@1", base="embedded"),
+    "digits": TaskKind(f"{_HERE}.offline:open_digits", ("vit",), "accuracy"),
+    "docstrings": TaskKind(f"{_HERE}.offline:open_docstrings", ("bert",), "accuracy", keys=("tokens",)),
+    "docstrings-language": TaskKind(f"{_HERE}.offline:open_language", ("llama",), "1/perplexity", keys=("tokens",)),
+    "retrieval": TaskKind(f"{_HERE}.image_text:open_task", ("clip",), "recall@1", data=_CAPTIONS),
     "zero-shot-classification": TaskKind(
-        (f"{_HERE}.zero_shot", "open_task"), ("clip",), "accuracy", data=_CLASSES, keys=("class_names", "templates")
+        f"{_HERE}.zero_shot:open_task", ("clip",), "accuracy", data=_CLASSES, keys=("class_names", "templates")
     ),
-    "image-classification": TaskKind((f"{_HERE}.image_classes", "open_task"), ("vit",), "accuracy", data=_CLASSES),
+    "image-classification": TaskKind(f"{_HERE}.image_classes:open_task", ("vit",), "accuracy", data=_CLASSES),
     "text-classification": TaskKind(
-        (f"{_HERE}.text_classes", "open_task"), ("bert",), "accuracy", data=_TEXTS, keys=("tokens",)
+        f"{_HERE}.text_classes:open_task", ("bert",), "accuracy", data=_TEXTS, keys=("tokens",)
     ),
     "language-modelling": TaskKind(
-        (f"{_HERE}.language", "open_task"), ("llama",), "1/perplexity", data=_PLAIN, keys=("tokens",)
+        f"{_HERE}.language:open_task", ("llama",), "1/perplexity", data=_PLAIN, keys=("tokens",)
     ),
     "teacher-similarity": TaskKind(
-        (f"{_HERE}.teacher_similarity", "open_task"),
+        f"{_HERE}.teacher_similarity:open_task",
         ("clip", "vit", "bert", "llama"),
         "similarity",
         data=f"what the model reads, labels unused; images for CLIP and ViT: {_CAPTIONS}; or {_CLASSES}; texts for "
@@ -145,6 +143,11 @@ TASKS: dict[str, TaskKind] = {
     ),
 }
 
+#: The tasks by name; another package's entry point holds a `TaskKind`.
+TASKS: Registry[TaskKind] = Registry(
+    "task", "accuracy.task", "catransformers.tasks", _OWN, "catransformers.accuracy.tasks:TaskKind"
+)
+
 
 def task_kind(name: str, where: str = "accuracy.task") -> TaskKind:
     """The task registered as `name`.
@@ -152,9 +155,7 @@ def task_kind(name: str, where: str = "accuracy.task") -> TaskKind:
     Raises:
         InputError: for an unknown name; the nearest one is offered.
     """
-    if name not in TASKS:
-        raise InputError(unknown_name(where, "task", name, TASKS))
-    return TASKS[name]
+    return TASKS.find(name, where)
 
 
 def open_task(section: AccuracySection, base: Base) -> Task:
@@ -176,8 +177,7 @@ def open_task(section: AccuracySection, base: Base) -> Task:
     problems += data_problems(section)
     if problems:
         raise InputError(problems)
-    module, function = kind.opener
-    opener: Callable[[AccuracySection, Base], Task] = getattr(import_module(module), function)
+    opener: Callable[[AccuracySection, Base], Task] = resolve_name(kind.opener)
     return opener(section, base)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 from urllib.parse import urlencode
 
 from catransformers.errors import InputError, Problem
@@ -27,7 +26,6 @@ URL = "CARBON_AWARE_SDK_URL"
 class CarbonAwareSdk:
     """Client of a Carbon Aware SDK server; see the module."""
 
-    name: ClassVar[str] = "carbon-aware-sdk"
     base: str
 
     @classmethod

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
 
 from catransformers.carbon.grid import Basis
@@ -28,7 +28,6 @@ HORIZONS_H = (24, 48, 72)
 class ElectricityMaps:
     """Client of Electricity Maps; see the module."""
 
-    name: ClassVar[str] = "electricity-maps"
     base: str
     token: str = field(repr=False)
 

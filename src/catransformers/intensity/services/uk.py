@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from catransformers.carbon.grid import Basis
 from catransformers.errors import InputError, Problem
@@ -30,7 +30,6 @@ REGIONS = 17
 class UnitedKingdom:
     """Client of the Carbon Intensity API; see the module."""
 
-    name: ClassVar[str] = "uk"
     base: str
 
     @classmethod

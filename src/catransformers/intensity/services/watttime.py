@@ -13,7 +13,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
 
 from catransformers.carbon.grid import Basis
@@ -33,7 +33,6 @@ G_PER_KWH_OF_LBS_PER_MWH = G_PER_LB / 1000
 class WattTime:
     """Client of WattTime; see the module."""
 
-    name: ClassVar[str] = "watttime"
     base: str
     user: str = field(repr=False)
     password: str = field(repr=False)
