@@ -7,7 +7,6 @@ from PIL import Image
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config.study import parse
 from catransformers.errors import InputError
-from catransformers.execution.cache import cache_folder
 from catransformers.execution.studies.assemble import assemble, check, limits_of, objectives_of, scenario_of
 from catransformers.search.problem import Objectives
 
@@ -139,19 +138,6 @@ def test_assembled_costs_follow_the_study(study):
     assert np.isfinite(costs.cost).all()
     fast = assemble(study(objectives__mode="latency"))
     assert np.all(fast.cost < 0.05)
-
-
-def test_the_cache_can_be_moved_and_switched_off(tmp_path, monkeypatch):
-    monkeypatch.setenv("CATRANSFORMERS_CACHE", str(tmp_path / "here"))
-    assert cache_folder("costs") == str(tmp_path / "here" / "costs")
-    monkeypatch.setenv("CATRANSFORMERS_CACHE", "")
-    assert cache_folder("costs") is None
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("CATRANSFORMERS_CACHE", str(tmp_path / "file"))
-    assert cache_folder("costs") is None
-    monkeypatch.delenv("CATRANSFORMERS_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder("costs") is not None
 
 
 def test_the_mode_hardware_needs_no_task_and_no_data():

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 
 from catransformers.errors import Problems
-from catransformers.execution.cache import cache_folder
+from catransformers.file_cache import cache_folder
 from catransformers.intensity.lookup import Forecasts
 from catransformers.intensity.planning import Request, plan
 from catransformers.intensity.scheduling import Schedule

@@ -9,7 +9,7 @@ import click
 
 from catransformers.cli.output import json_option, print_json
 from catransformers.errors import InputError, Problem, Problems
-from catransformers.execution.cache import cache_folder
+from catransformers.file_cache import cache_folder
 from catransformers.files import write_whole
 from catransformers.intensity.lookup import Forecasts
 from catransformers.intensity.planning import Request, plan

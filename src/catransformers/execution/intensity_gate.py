@@ -20,8 +20,8 @@ from pathlib import Path
 
 from catransformers.config.sections import ExecutionSection
 from catransformers.errors import InputError, Problem
-from catransformers.execution.cache import cache_folder
 from catransformers.execution.events import Listener, WaitEnded, WaitStarted
+from catransformers.file_cache import cache_folder
 from catransformers.files import write_whole
 from catransformers.intensity.hourly import IntensityProfile, Profile
 from catransformers.intensity.hourly_csv import shipped_profiles

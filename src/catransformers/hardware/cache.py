@@ -1,26 +1,24 @@
 """A cache on disk of operators' costs, keyed by content.
 
 The key is a hash of the operator, of every column of the accelerator table, of the technology, of the objective and of
-this package's own cost code, so that a stale entry cannot be found. Entries are plain arrays (`npz` without pickle),
-written to a temporary file and renamed, so that any number of processes may share a folder; an entry that cannot be
-read is recomputed and replaced.
+this package's own cost code, so that a stale entry cannot be found. Entries are plain arrays (`npz` without pickle).
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from catransformers.errors import InputError, Problem
+from catransformers.file_cache import FileCache
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology
 
@@ -52,7 +50,7 @@ def _describe(tech: Technology) -> str:
 class OperatorCache:
     """The entries of one table, technology and objective in a folder; values are (4, A) arrays of one group's costs."""
 
-    folder: Path
+    files: FileCache
     context: bytes
     width: int
 
@@ -76,21 +74,24 @@ class OperatorCache:
         for name, column in table.columns().items():
             digest.update(f"{name}:{column.dtype}:{len(column)};".encode() + np.ascontiguousarray(column).tobytes())
         digest.update(f"{_describe(tech)};{objective}".encode())
-        return cls(path, digest.digest(), len(table))
+        return cls(FileCache(path, ".npz"), digest.digest(), len(table))
 
-    def _path(self, key: tuple[object, ...]) -> Path:
-        return self.folder / f"{hashlib.sha256(self.context + repr(key).encode()).hexdigest()[:40]}.npz"
+    def _key(self, key: tuple[object, ...]) -> str:
+        return hashlib.sha256(self.context + repr(key).encode()).hexdigest()
 
     def load(self, key: tuple[object, ...]) -> npt.NDArray[np.float64] | None:
         """The costs stored under a key; None if there are none, or none that can be read."""
+        return self.files.load(self._key(key), self._parse)
+
+    def _parse(self, content: bytes) -> npt.NDArray[np.float64]:
         try:
-            with np.load(self._path(key), allow_pickle=False) as archive:
-                costs = archive["costs"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            return None
+            with np.load(BytesIO(content), allow_pickle=False) as archive:
+                costs = np.asarray(archive["costs"])
+        except zipfile.BadZipFile as error:
+            raise ValueError("damaged") from error
         if costs.shape != (4, self.width) or costs.dtype != np.float64 or not np.isfinite(costs).all():
-            return None
-        return np.asarray(costs)
+            raise ValueError("no costs of this table")
+        return costs
 
     def store(self, key: tuple[object, ...], costs: npt.NDArray[np.float64]) -> None:
         """Write costs under a key, atomically.
@@ -98,14 +99,11 @@ class OperatorCache:
         Raises:
             InputError: if the folder cannot be written to.
         """
+        content = BytesIO()
+        np.savez(content, costs=costs)
         try:
-            handle, temporary = tempfile.mkstemp(dir=self.folder, suffix=".tmp")
-            try:
-                with os.fdopen(handle, "wb") as stream:
-                    np.savez(stream, costs=costs)
-                Path(temporary).replace(self._path(key))
-            except BaseException:
-                Path(temporary).unlink(missing_ok=True)
-                raise
+            self.files.store(self._key(key), content.getvalue())
         except OSError as error:
-            raise InputError(Problem("cache_dir", f"{str(self.folder)!r} cannot be written to: {error}")) from error
+            raise InputError(
+                Problem("cache_dir", f"{str(self.files.folder)!r} cannot be written to: {error}")
+            ) from error

@@ -1,7 +1,6 @@
 """What a source said, on disk, with its age: so that a search asks twice an hour and not before every trial.
 
-An entry is one JSON file, written whole, named by a hash of source, address and zone: no key ever comes near it. One
-that cannot be read counts as none. The folder may be deleted at any time.
+An entry of the file cache is named by a hash of source, address and zone: no key ever comes near it.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from catransformers.carbon.grid import Basis
-from catransformers.errors import InputError
-from catransformers.files import write_whole
+from catransformers.file_cache import FileCache
 from catransformers.intensity.hourly import IntensityProfile, Provenance
 
 SCHEMA = 1
@@ -38,18 +37,10 @@ class ForecastCache:
 
     def load(self, source: str, zone: str, address: str) -> Entry | None:
         """The entry of a source's zone, or None."""
-        if self.folder is None:
-            return None
-        try:
-            data = json.loads(self._path(source, zone, address).read_text(encoding="utf-8"))
-            return _entry(data) if data["schema"] == SCHEMA else None
-        except (OSError, ValueError, TypeError, KeyError, RecursionError, InputError):
-            return None
+        return self._files.load(_key(source, zone, address), lambda content: _entry(json.loads(content)))
 
     def keep(self, source: str, zone: str, address: str, entry: Entry) -> None:
         """Put an entry in the place of an older one; a folder that cannot be written is no cache, and no error."""
-        if self.folder is None:
-            return
         origin = asdict(entry.profile.origin)
         origin["fetched"] = origin["fetched"].isoformat() if origin["fetched"] else None
         data = {
@@ -61,18 +52,21 @@ class ForecastCache:
             "step_s": entry.profile.step_s,
             "intensity_kg_per_kwh": entry.profile.intensity_kg_per_kwh,
         }
-        try:
-            write_whole(self._path(source, zone, address), json.dumps(data) + "\n")
-        except OSError:
-            return
+        with suppress(OSError):
+            self._files.store(_key(source, zone, address), (json.dumps(data) + "\n").encode())
 
-    def _path(self, source: str, zone: str, address: str) -> Path:
-        key = json.dumps([source, address, zone])
-        assert self.folder is not None  # noqa: S101 - the callers have looked
-        return self.folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
+    @property
+    def _files(self) -> FileCache:
+        return FileCache(self.folder, ".json")
+
+
+def _key(source: str, zone: str, address: str) -> str:
+    return hashlib.sha256(json.dumps([source, address, zone]).encode()).hexdigest()
 
 
 def _entry(data: Mapping[str, Any]) -> Entry:
+    if data["schema"] != SCHEMA:
+        raise ValueError("written by another version")
     origin = dict(data["origin"])
     origin["basis"] = Basis(**origin["basis"])
     origin["fetched"] = datetime.fromisoformat(origin["fetched"])

@@ -18,10 +18,11 @@ from catransformers.accuracy.benchmark.evaluating import DatasetScore
 from catransformers.accuracy.benchmark.finding import Dataset
 from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.errors import IntegrityError
+from catransformers.file_cache import content_key
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net
 from catransformers.models.loading.preprocess import Preprocess
-from catransformers.models.loading.tensor_cache import content_key, digest
+from catransformers.models.loading.tensor_cache import digest
 
 FILE: Final = "results.json"
 _FORMAT: Final = "catransformers benchmark 1"

@@ -21,8 +21,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from catransformers.accuracy.tasks import Task
+from catransformers.file_cache import content_key
 from catransformers.models.families.net import Batch, Net, Outputs, wide
-from catransformers.models.loading.tensor_cache import cached, content_key, digest
+from catransformers.models.loading.tensor_cache import cached, digest
 
 #: Raise it when the targets of the same base and data would come out differently.
 VERSION: Final = "targets-2"

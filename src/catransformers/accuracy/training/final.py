@@ -29,8 +29,8 @@ from catransformers.accuracy.training.distributed import World
 from catransformers.accuracy.training.proxy import ProxySettings, TrialFailure, parameter_groups, rate
 from catransformers.accuracy.training.step import StepSettings, backward, resolved_precision
 from catransformers.errors import InputError, Problem
+from catransformers.file_cache import content_key
 from catransformers.models.families.net import Batch, Net
-from catransformers.models.loading.tensor_cache import content_key
 
 CHECKPOINTS = "checkpoints"
 

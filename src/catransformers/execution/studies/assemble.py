@@ -17,9 +17,9 @@ from catransformers.config.study import StudyConfig
 from catransformers.designs.estimate import check_node
 from catransformers.energy.choose import problems_of
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems, unknown_name
-from catransformers.execution.cache import cache_folder
 from catransformers.execution.intensity_gate import check_gate
 from catransformers.execution.studies.base_model import base_spec, open_base
+from catransformers.file_cache import cache_folder
 from catransformers.hardware import spaces
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology, technology

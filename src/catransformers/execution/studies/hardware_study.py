@@ -15,10 +15,10 @@ from catransformers.config.study import StudyConfig, read
 from catransformers.designs.limits import SweepLimits
 from catransformers.designs.sweep import Sweep, SweepInputs
 from catransformers.errors import InfeasibleError, InputError
-from catransformers.execution.cache import cache_folder
 from catransformers.execution.studies.assemble import accelerators_of, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.studies.base_model import base_spec
 from catransformers.execution.studies.open_study import open_study
+from catransformers.file_cache import cache_folder
 from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import check_room
 from catransformers.search.problem import Limits

@@ -29,11 +29,11 @@ from catransformers.execution.studies.base_model import metadata_of, open_base
 from catransformers.execution.studies.open_study import data_of
 from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
 from catransformers.execution.training.result import PoolResult, TrainingResult, read_facts, read_result
+from catransformers.file_cache import content_key
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net, float_copy
 from catransformers.models.loading.base import Base, load_base
 from catransformers.models.loading.storage import save_model
-from catransformers.models.loading.tensor_cache import content_key
 from catransformers.study.directory import exclusive
 from catransformers.study.records import EnergyRecord
 

@@ -32,11 +32,6 @@ def digest(tensors: Mapping[str, Tensor]) -> str:
     return result.hexdigest()
 
 
-def content_key(parts: Mapping[str, object]) -> str:
-    """SHA-256 of plain data, whatever the order of its keys; hexadecimal."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 def save_keyed(tensors: Mapping[str, Tensor], path: Path, key: str) -> None:
     """Write `tensors` to `path` (safetensors), atomically, with their `key` and their digest.
 
@@ -71,7 +66,7 @@ def cached(folder: Path, prefix: str, key: str, make: Callable[[], Mapping[str, 
     Args:
         folder: where `<prefix>-<key>.safetensors` lies; made if needed. Processes may share it.
         prefix: what the tensors are.
-        key: of what they depend on (`content_key`).
+        key: of what they depend on (`file_cache.content_key`).
         make: makes them.
 
     Warns:

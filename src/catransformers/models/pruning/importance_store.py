@@ -14,8 +14,9 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from catransformers.file_cache import content_key
 from catransformers.models.families.net import Batch, Net
-from catransformers.models.loading.tensor_cache import cached, content_key, digest
+from catransformers.models.loading.tensor_cache import cached, digest
 from catransformers.models.pruning.importance import Importance, Methods, StackImportance, importance
 from catransformers.models.pruning.part_scores import PARTS, Loss
 
