@@ -18,20 +18,23 @@ from catransformers.cli.inputs import (
 )
 from catransformers.cli.output import json_option, print_json
 from catransformers.designs import estimate as design
-from catransformers.designs.explain import explain
 from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.technology import technology as read_technology
-from catransformers.reports.estimate import roofline_page
-from catransformers.reports.estimate.data import estimate_object
+from catransformers.lazy import lazy
 from catransformers.reports.terminal.estimate import energy_by_operator, show_estimate
-from catransformers.reports.terminal.explanation import show_explanation
 from catransformers.reports.terminal.screen import console
 from catransformers.workloads.operators import Workload
 
 if TYPE_CHECKING:
-    pass
-
+    from catransformers.designs import explain
+    from catransformers.reports.estimate import data, roofline_page
+    from catransformers.reports.terminal import explanation as words
+else:  # only where they are asked for
+    explain = lazy("catransformers.designs.explain")
+    data = lazy("catransformers.reports.estimate.data")
+    roofline_page = lazy("catransformers.reports.estimate.roofline_page")
+    words = lazy("catransformers.reports.terminal.explanation")
 
 #: Pictures that `--roofline` writes.
 _PICTURES = (".svg", ".png", ".html")
@@ -98,18 +101,18 @@ def estimate(
         technology=present(tech),
         scenario=present(situation),
     )
-    explanation = explain(result) if explained else None
+    explanation = explain.explain(result) if explained else None
     if picture is not None:
         roofline_page.write_roofline(result, f"{model} on {machine}", picture)
     if as_json:
-        print_json(estimate_object(result, explanation, rooflines=picture is not None))
+        print_json(data.estimate_object(result, explanation, rooflines=picture is not None))
         return
     show_estimate(model, result)
     screen = console()
     if explained or energy:
         screen.print(energy_by_operator(result))
     if explanation is not None:
-        show_explanation(screen, explanation)
+        words.show_explanation(screen, explanation)
     if picture is not None:
         screen.print(f"Written: {picture}", highlight=False, markup=False, soft_wrap=True)
 

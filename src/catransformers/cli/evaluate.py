@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +17,6 @@ from catransformers.execution.training.plan import check_task, checked, folder_p
 from catransformers.execution.training.result import plain
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.terminal.evaluation import EvaluationProgress, show_benchmark, show_pools
-
-if TYPE_CHECKING:
-    pass
 
 SCHEMA = 1
 BATCH_SIZE = 64

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -16,9 +15,6 @@ from catransformers.execution.studies.assemble import check
 from catransformers.reports.study.write import write_report
 from catransformers.reports.terminal.search import SearchProgress
 from catransformers.reports.terminal.study import show_report
-
-if TYPE_CHECKING:
-    pass
 
 
 @click.command()

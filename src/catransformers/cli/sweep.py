@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -24,10 +23,6 @@ from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.sweep.page import write_sweep
 from catransformers.reports.terminal.screen import console
 from catransformers.reports.terminal.sweep import show_sweep
-
-if TYPE_CHECKING:
-    pass
-
 
 #: Options that `estimate` shares, and their defaults.
 _USUAL = {"technology": "default-22nm", "scenario": "default", "weight-bits": 8, "activation-bits": 8}

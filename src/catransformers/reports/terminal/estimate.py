@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from catransformers.designs.estimate import Estimate
 from catransformers.designs.explain import peak_power_w
 from catransformers.reports.terminal.screen import carbon, console, quantity, table
-
-if TYPE_CHECKING:
-    pass
-
 
 _BLOCKS = {"mac": "array", "local": "local buffers", "vector": "vector unit", "global": "global buffer"}
 
