@@ -109,14 +109,14 @@ def test_the_greenest_start_is_waited_for(study, fake, gate, clock, grid, tmp_pa
     assert results.finished
     assert clock.now == T0 + timedelta(hours=3)  # 50 and 100: the ten at the end begin too late
     kinds = [type(event) for _, event in heard]
-    assert kinds.index(events.StudyOpened) < kinds.index(events.WaitStarted) < kinds.index(events.BaseMeasured)
+    assert kinds.index(events.StudyOpened) < kinds.index(events.WaitStarted) < kinds.index(events.ModelEvaluated)
     (wait,) = waits([event for _, event in heard])
     assert wait.until == T0 + timedelta(hours=3)
     assert wait.until.utcoffset() == timedelta(hours=1)
     assert (
         "2 h of work then get 75 g/kWh on average, 275 if begun at once (FR: as given (basis: unstated))" in wait.reason
     )
-    assert min(moment for moment, event in heard if isinstance(event, events.BaseMeasured)) == T0 + timedelta(hours=3)
+    assert min(moment for moment, event in heard if isinstance(event, events.ModelEvaluated)) == T0 + timedelta(hours=3)
 
 
 def test_a_study_that_has_begun_does_not_wait_for_its_start_again(study, fake, gate, clock, grid, tmp_path):
@@ -182,7 +182,7 @@ def test_trials_pause_while_the_grid_is_dirty(study, fake, gate, clock, grid, tm
     )
     assert words(heard) == ["The grid is clean enough again: the trials go on."]
     kinds = [type(event) for event in heard]
-    assert kinds.index(events.BaseMeasured) < kinds.index(events.WaitStarted) < kinds.index(events.TrialStarted)
+    assert kinds.index(events.ModelEvaluated) < kinds.index(events.WaitStarted) < kinds.index(events.TrialStarted)
 
 
 @pytest.mark.parametrize(("workers", "strategy"), [(1, "sobol"), (3, "exact-hardware")])

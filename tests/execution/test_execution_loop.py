@@ -42,9 +42,9 @@ def test_a_study_from_beginning_to_end(study, fake, tmp_path):
     assert trial.macs > 0
     assert results.convergence.shape == (10,)
     kinds = [type(e) for e in heard]
-    assert kinds[:4] == [events.StudyChecked, events.StudyOpened, events.MeterChosen, events.BaseMeasured]
+    assert kinds[:4] == [events.StudyChecked, events.StudyOpened, events.MeterChosen, events.ModelEvaluated]
     assert kinds.count(events.TrialStarted) == kinds.count(events.TrialFinished) == 10
-    assert kinds.count(events.TestFinished) == len(tested) == heard[-1 - len(tested)].models
+    assert kinds.count(events.ModelEvaluated) - 1 == len(tested) == heard[-1 - len(tested)].models
     files = sorted(p.name for p in (tmp_path / "s" / "trials" / "0003").iterdir())
     assert files.pop(0).startswith("energy-")
     assert files == ["log.txt", "model.safetensors", "pid", "request.json", "result.json"]

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Self
 
 from catransformers.config.sections import ExecutionSection
+from catransformers.energy.recorder import Recorder, start_or_estimate
 from catransformers.execution.events import MeterChosen
-from catransformers.execution.metering import Recorder, attempts, begin, energy_file, record_of
+from catransformers.execution.metering import attempts, energy_file, record_of
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EnergyRecord
 
@@ -29,7 +30,7 @@ class EnergyLedger:
     def __init__(self, section: ExecutionSection) -> None:
         self._section = section
         self._session = uuid.uuid4().hex
-        meter, self._note = begin(section.measure, "cpu")
+        meter, self._note = start_or_estimate(section.measure, "cpu")
         self._recorder = None if meter is None else Recorder(meter)
 
     def __enter__(self) -> Self:
@@ -50,7 +51,7 @@ class EnergyLedger:
 
     def chosen(self) -> MeterChosen:
         """How the work of this study is metered on this machine."""
-        meter, note = begin(self._section.measure, self._section.device)
+        meter, note = start_or_estimate(self._section.measure, self._section.device)
         if meter is None:
             return MeterChosen("off", "estimated", "")
         reading = meter.stop()

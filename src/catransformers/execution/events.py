@@ -67,13 +67,6 @@ class WaitEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseMeasured:
-    """The base model's accuracy on the validation pool is known."""
-
-    evaluation: EvaluationRecord
-
-
-@dataclass(frozen=True, slots=True)
 class TrialStarted:
     """A trial runs."""
 
@@ -89,18 +82,16 @@ class TrialFinished:
 
 
 @dataclass(frozen=True, slots=True)
-class TestStarted:
+class FinalEvaluationStarted:
     """The search is over; `models` models meet the test pool, the base among them."""
 
-    __test__ = False  # not a test case
     models: int
 
 
 @dataclass(frozen=True, slots=True)
-class TestFinished:
-    """One model's accuracy on the test pool is committed."""
+class ModelEvaluated:
+    """A model's accuracy beside the trials' is known: the base's on the validation pool, or any on the test pool."""
 
-    __test__ = False
     evaluation: EvaluationRecord
 
 
@@ -112,11 +103,10 @@ Event = (
     | MeterChosen
     | WaitStarted
     | WaitEnded
-    | BaseMeasured
     | TrialStarted
     | TrialFinished
-    | TestStarted
-    | TestFinished
+    | FinalEvaluationStarted
+    | ModelEvaluated
 )
 Listener = Callable[[Event], None]
 

@@ -18,9 +18,9 @@ from catransformers.config.study import StudyConfig
 from catransformers.errors import InfeasibleError, InputError, IntegrityError
 from catransformers.execution.energy_ledger import EnergyLedger
 from catransformers.execution.events import (
-    BaseMeasured,
     DataChecked,
     Listener,
+    ModelEvaluated,
     StudyChecked,
     StudyOpened,
     TrialFinished,
@@ -145,7 +145,7 @@ def _measure_base(run: StudyRun) -> None:
             store.add_evaluation(measured)
             known = [measured]
         run.commit_energy(folder)
-    run.listen(BaseMeasured(known[0]))
+    run.listen(ModelEvaluated(known[0]))
 
 
 class _Search:

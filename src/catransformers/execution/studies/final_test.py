@@ -6,7 +6,7 @@ the base model is taken pair by pair, with its standard error.
 
 from __future__ import annotations
 
-from catransformers.execution.events import TestFinished, TestStarted
+from catransformers.execution.events import FinalEvaluationStarted, ModelEvaluated
 from catransformers.execution.study_run import StudyRun, evaluation_of
 from catransformers.search.fronts import derive_front
 
@@ -26,7 +26,7 @@ def evaluate_front(run: StudyRun) -> None:
     subjects: list[int | None] = [subject for subject in (None, *sorted(chosen)) if subject not in known]
     if not subjects:
         return
-    run.listen(TestStarted(len(subjects)))
+    run.listen(FinalEvaluationStarted(len(subjects)))
     dimensions = {trial.number: trial.dimensions for trial in trials}
     waiting = subjects[::-1]
     while waiting or len(jobs):
@@ -38,4 +38,4 @@ def evaluate_front(run: StudyRun) -> None:
         for done in jobs.wait():
             record = evaluation_of(done, "test")
             store.add_evaluation(record, run.ledger.records(run.directory.test(record.subject)))
-            run.listen(TestFinished(record))
+            run.listen(ModelEvaluated(record))

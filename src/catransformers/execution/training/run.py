@@ -23,8 +23,9 @@ from catransformers.accuracy.tasks import open_task, task_kind
 from catransformers.accuracy.training.distributed import world
 from catransformers.accuracy.training.final import CHECKPOINTS, train
 from catransformers.accuracy.training.proxy import ProxySettings, torch_threads
+from catransformers.energy.recorder import Recorder, start_or_estimate
 from catransformers.errors import InputError, IntegrityError, Problem
-from catransformers.execution.metering import Recorder, begin, energy_file, record_of
+from catransformers.execution.metering import energy_file, record_of
 from catransformers.execution.studies.base_model import metadata_of, open_base
 from catransformers.execution.studies.open_study import data_of
 from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
@@ -180,7 +181,7 @@ class _Training:
         """A meter of this attempt, and the records of all attempts so far."""
 
         attempt = uuid.uuid4().hex
-        meter, note = begin(self.plan.measure, self.plan.device) if here.chief else (None, "")
+        meter, note = start_or_estimate(self.plan.measure, self.plan.device) if here.chief else (None, "")
         if here.size > 1:
             note += f"the first of {here.size} processes only; "
 

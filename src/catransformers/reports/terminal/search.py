@@ -98,17 +98,16 @@ class SearchProgress:
                 self._say(_waiting(event))
             case events.WaitEnded():
                 self._say(event.reason)
-            case events.BaseMeasured():
-                base = event.evaluation
+            case events.ModelEvaluated(base) if base.pool == "validation":
                 self._say(f"Base model: {score(base.accuracy, base.standard_error)} % on validation data.")
             case events.TrialFinished():
                 self._trial(event)
-            case events.TestStarted():
+            case events.FinalEvaluationStarted():
                 verb = "meets" if event.models == 1 else "meet"
                 self._say(f"Search done. {plural(event.models, 'model')} {verb} the test data, once.")
                 self._task = self._bar.add_task("test", total=event.models)
                 self._total = 0
-            case events.TestFinished():
+            case events.ModelEvaluated():
                 self._total += 1
                 self._advance(self._total)
 
