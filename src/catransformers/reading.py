@@ -44,7 +44,7 @@ class Number:
     below: bool = False
     whole: bool = False
     step: float = 0
-    allowed: str = ""
+    allowed: str | None = None
     kind: str = "is not a number"
     outside: str = "is out of range"
 
@@ -61,7 +61,7 @@ class Number:
 
     def words(self, number: float | None) -> str:
         """What is allowed, said to someone who gave `number` (None: no number at all)."""
-        if self.allowed:
+        if self.allowed is not None:
             return self.allowed
         lowest = f"{'>' if self.above else '≥'} {self.low:g}" if math.isfinite(self.low) else ""
         highest = f"{'<' if self.below else '≤'} {self.high:g}" if math.isfinite(self.high) else ""

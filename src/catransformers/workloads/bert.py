@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from math import isfinite
 from typing import Any, Literal, get_args
 
-from catransformers.errors import Problem
+from catransformers.errors import InputError, Problem
+from catransformers.reading import Number, Rule, Table
 from catransformers.workloads.blocks import (
     embedding,
     layer_norm,
@@ -28,14 +28,16 @@ from catransformers.workloads.blocks import (
     with_parameters,
 )
 from catransformers.workloads.dimensions import (
+    COUNT,
+    FLAG,
+    SIZE,
+    Encoder,
     EncoderSpec,
-    Rule,
     check_dimensions,
     encoder_dimensions,
-    finish,
     plain,
-    read_keys,
-    sizes_of,
+    read_spec,
+    words,
 )
 from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
@@ -98,7 +100,7 @@ class BertSpec:
             InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for
                 `tokens` outside 1 … `max_tokens`; all at once.
         """
-        finish(check_dimensions(self.dimensions(), values, {"tokens": (1, self.max_tokens)}))
+        check_dimensions(self.dimensions(), values, {"tokens": (1, self.max_tokens)}).finish()
         return replace(self, encoder=replace(self.encoder, **values))
 
     def to_dict(self) -> dict[str, object]:
@@ -112,35 +114,23 @@ class BertSpec:
         Raises:
             InputError: for every missing, unknown or impossible key, and for texts longer than the table of positions.
         """
-        where = "model spec: "
-        rules: dict[str, Rule] = {
-            "family": (cls.family,),
-            "vocab_size": 1,
-            "positions": 1,
-            "token_types": 0,
-            "pooler": bool,
-            "classes": 0,
-            "position_offset": 0,
-            "activation": get_args(BertActivation),
-            "pooler_activation": get_args(PoolerActivation),
+        rules: dict[str, Rule | Table] = {
+            "encoder": Encoder(EncoderSpec),
+            "vocab_size": SIZE,
+            "positions": SIZE,
+            "token_types": COUNT,
+            "pooler": FLAG,
+            "classes": COUNT,
+            "position_offset": COUNT,
+            "activation": words(*get_args(BertActivation)),
+            "pooler_activation": words(*get_args(PoolerActivation)),
+            "norm_eps": Number(0, allowed="numbers from 0", kind="is out of range"),
         }
-        if isinstance(data, Mapping):
-            data = {f.name: f.default for f in fields(cls) if f.name in _LATER} | dict(data)
-        problems = read_keys(data, rules, where, ("encoder", "norm_eps"))
-        if isinstance(data, Mapping):
-            eps = data["norm_eps"]
-            if type(eps) not in (int, float) or not isfinite(eps) or eps < 0:
-                problems.append(Problem(f"{where}norm_eps", f"{eps!r} is out of range", "numbers from 0"))
-            if "encoder" in data:
-                problems += read_keys(data["encoder"], sizes_of(EncoderSpec), f"{where}encoder.")
-        finish(problems)
-        spec = cls(
-            **{key: value for key, value in data.items() if key != "family"}
-            | {"encoder": EncoderSpec(**data["encoder"])}
-        )
+        later = {f.name: f.default for f in fields(cls) if f.name in _LATER}
+        spec = cls(**read_spec(data, cls.family, rules, **later))
         if spec.encoder.tokens > spec.max_tokens:
             what = f"{spec.encoder.tokens} tokens are more than there are positions"
-            finish([Problem(f"{where}encoder.tokens", what, f"1 to {spec.max_tokens}")])
+            raise InputError(Problem("model spec: encoder.tokens", what, f"1 to {spec.max_tokens}"))
         return spec
 
 

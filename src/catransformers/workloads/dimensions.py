@@ -10,13 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from catransformers.errors import InputError, Problem, nearest
+from catransformers.errors import InputError, Problem, Problems, nearest
+from catransformers.reading import Choice, Flag, Number, Rule, Table, Unknown, read_table
 
 #: The dimensions that pruning changes in an encoder.
 PRUNABLE = ("layers", "ffn_dim", "embed_dim", "heads")
 
-#: What a key of a spec may hold: integers from a lowest one, true or false, or one of some words.
-Rule = int | type[bool] | tuple[str, ...]
+SIZE = Number(1, whole=True, allowed="integers from 1", kind="is not a size", outside="is not a size")
+COUNT = Number(0, whole=True, allowed="integers from 0", kind="is not a size", outside="is not a size")
+ABOVE_0 = Number(0, above=True, allowed="", kind="is not a number above 0", outside="is not a number above 0")
+FLAG = Flag()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,7 @@ def check_dimensions(
     values: Mapping[str, int],
     usage: Mapping[str, tuple[int, int]] | None = None,
     hints: Mapping[str, str] | None = None,
-) -> list[Problem]:
+) -> Problems:
     """The mistakes in dimensions that someone wants to set.
 
     Args:
@@ -75,7 +78,7 @@ def check_dimensions(
         hints: what to say of names that are understood but cannot be set.
     """
     ranges = {name: (1, value) for name, value in own.items()} | dict(usage or {})
-    problems = []
+    problems = Problems()
     for name, value in values.items():
         if name not in ranges:
             hint = (hints or {}).get(name) or nearest(name, ranges)
@@ -99,49 +102,42 @@ def plain(spec: object) -> dict[str, Any]:
     return {f.name: getattr(spec, f.name) for f in fields(spec)}  # type: ignore[arg-type]
 
 
-def sizes_of(kind: type[EncoderSpec]) -> dict[str, Rule]:
-    """The rules of an encoder's keys: sizes from 1."""
-    return {f.name: 1 for f in fields(kind)}
+def words(*options: str) -> Rule:
+    """The rule of one of some words."""
+    return Choice(options, "is unknown")
 
 
-def read_keys(data: object, rules: Mapping[str, Rule], where: str, others: tuple[str, ...] = ()) -> list[Problem]:
-    """The mistakes in a table of a spec: missing, unknown and impossible keys.
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """The rule of an encoder: a table of sizes."""
+
+    kind: type[EncoderSpec]
+
+    def read(self, given: object, place: str, problems: Problems, unknown: Unknown) -> EncoderSpec | None:
+        """The encoder, or None where one of its sizes is wrong; raises an `InputError` if it is no table."""
+        sizes = dict.fromkeys((f.name for f in fields(self.kind)), SIZE)
+        if not isinstance(given, Mapping):
+            raise InputError(Problem(place, f"{given!r} is not a table", ", ".join(sizes)))
+        good = read_table(given, sizes, f"{place}.", problems, unknown=unknown)
+        return self.kind(**good) if len(good) == len(sizes) else None
+
+
+def read_spec(data: object, family: str, rules: Mapping[str, Rule | Table], **defaults: object) -> dict[str, Any]:
+    """The fields of a spec from plain data.
 
     Args:
         data: the table.
+        family: whose spec it must be.
         rules: what each key may hold.
-        where: what to call the table in a message, ending in what goes before a key.
-        others: keys that someone else checks; only their absence is told.
-    """
-    if not isinstance(data, Mapping):
-        return [Problem(where.rstrip(".: "), f"{data!r} is not a table", ", ".join((*rules, *others)))]
-    known = (*rules, *others)
-    problems = [Problem(f"{where}{key}", "missing") for key in known if key not in data]
-    problems += [
-        Problem(f"{where}{key}", "unknown key", ", ".join(known), nearest(str(key), known))
-        for key in data
-        if key not in known
-    ]
-    for key, rule in rules.items():
-        if key not in data:
-            continue
-        value = data[key]
-        if isinstance(rule, tuple):
-            if value not in rule:
-                problems.append(Problem(f"{where}{key}", f"{value!r} is unknown", ", ".join(rule)))
-        elif rule is bool:
-            if type(value) is not bool:
-                problems.append(Problem(f"{where}{key}", f"{value!r} is neither true nor false"))
-        elif type(value) is not int or value < rule:
-            problems.append(Problem(f"{where}{key}", f"{value!r} is not a size", f"integers from {rule}"))
-    return problems
-
-
-def finish(problems: list[Problem]) -> None:
-    """Raise what was found.
+        defaults: of the keys that may be left out.
 
     Raises:
-        InputError: if there is any problem.
+        InputError: for everything that is missing, unknown or impossible.
     """
-    if problems:
-        raise InputError(problems)
+    known: dict[str, Rule | Table] = {"family": words(family), **rules}
+    if not isinstance(data, Mapping):
+        raise InputError(Problem("model spec", f"{data!r} is not a table", ", ".join(known)))
+    problems = Problems()
+    found = read_table({**defaults, **data}, known, "model spec: ", problems)
+    problems.finish()
+    return {key: value for key, value in found.items() if key != "family"}

@@ -24,12 +24,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from math import isfinite
 from typing import Any
 
-from catransformers.errors import Problem
+from catransformers.errors import Problem, Problems
+from catransformers.reading import Rule, Table, read_table
 from catransformers.workloads.blocks import embedding, linear, stored_values
-from catransformers.workloads.dimensions import Rule, check_dimensions, finish, plain, read_keys
+from catransformers.workloads.dimensions import ABOVE_0, COUNT, FLAG, SIZE, check_dimensions, plain, read_spec
 from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 #: Into how many lengths of the cache the steps of a decode are put at most.
@@ -136,7 +136,7 @@ class LlamaSpec:
         tokens = self.usage() | {name: values[name] for name in usage if type(values.get(name)) is int}
         if not any(p.where in usage for p in problems):
             problems += self._too_long(tokens["prompt_tokens"], tokens["new_tokens"], "")
-        finish(problems)
+        problems.finish()
         heads = values.get("kv_heads", self.kv_heads) * self.group_size
         return replace(self, **{**values, "heads": heads})  # type: ignore[arg-type] # sizes all
 
@@ -159,36 +159,33 @@ class LlamaSpec:
             InputError: for every missing, unknown or impossible key, for heads that are no multiple of `kv_heads`, and
                 for more tokens than the model admits.
         """
-        where = "model spec: "
-        others = ("norm_eps", "rope_theta", "rope_scaling")
-        rules: dict[str, Rule] = {name: 1 for name in cls.__slots__ if name not in others}
-        rules |= {"tied_embeddings": bool, "new_tokens": 0, "qkv_bias": bool, "family": (cls.family,)}
-        if isinstance(data, Mapping):
-            data = {f.name: f.default for f in fields(cls) if f.default is not MISSING} | dict(data)
-        problems = read_keys(data, rules, where, others)
-        if isinstance(data, Mapping):
-            problems += [p for name in others[:2] for p in check_number(data[name], where + name)]
-            if data["rope_scaling"] is not None:
-                problems += check_rope_scaling(data["rope_scaling"], f"{where}rope_scaling.")
-        finish(problems)
-        values = {key: value for key, value in data.items() if key != "family"}
-        values |= {name: float(values[name]) for name in others[:2]}
-        if values["rope_scaling"] is not None:
-            values["rope_scaling"] = rope_scaling(values["rope_scaling"])
-        spec = cls(**values)
+        rules: dict[str, Rule | Table] = dict.fromkeys(cls.__slots__, SIZE)
+        rules |= {"tied_embeddings": FLAG, "new_tokens": COUNT, "qkv_bias": FLAG}
+        rules |= {"norm_eps": ABOVE_0, "rope_theta": ABOVE_0, "rope_scaling": _read_scaling}
+        defaults = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
+        spec = cls(**read_spec(data, cls.family, rules, **defaults))
+        problems, where = Problems(), "model spec: "
         if spec.heads % spec.kv_heads:
-            problems.append(
-                Problem(f"{where}heads", f"{spec.heads} are not whole groups", f"multiples of {spec.kv_heads}")
-            )
-        finish(problems + spec._too_long(spec.prompt_tokens, spec.new_tokens, where))
+            allowed = f"multiples of {spec.kv_heads}"
+            problems.append(Problem(f"{where}heads", f"{spec.heads} are not whole groups", allowed))
+        problems += spec._too_long(spec.prompt_tokens, spec.new_tokens, where)
+        problems.finish()
         return spec
+
+
+def _read_scaling(data: Any, where: str) -> RopeScaling | None:
+    """A stretching of the rotary embeddings, or None for none."""
+    if data is None:
+        return None
+    Problems(check_rope_scaling(data, f"{where}.")).finish()
+    return rope_scaling(data)
 
 
 def check_number(value: object, where: str) -> list[Problem]:
     """The mistake, if any, in what should be a finite number above 0."""
-    if type(value) in (int, float) and isfinite(value) and value > 0:  # type: ignore[arg-type, operator] # a number
-        return []
-    return [Problem(where, f"{value!r} is not a number above 0")]
+    problems = Problems()
+    problems.of(ABOVE_0, value, where)
+    return problems
 
 
 def check_rope_scaling(data: object, where: str, original_max: str = "original_max") -> list[Problem]:
@@ -199,21 +196,17 @@ def check_rope_scaling(data: object, where: str, original_max: str = "original_m
         where: what to call it in a message, ending in what goes before a key.
         original_max: the key of the field of that name.
     """
-    numbers = ("factor", "low_freq_factor", "high_freq_factor")
-    problems = read_keys(data, {original_max: 1}, where, numbers)
+    rules = {original_max: SIZE, "factor": ABOVE_0, "low_freq_factor": ABOVE_0, "high_freq_factor": ABOVE_0}
     if not isinstance(data, Mapping):
-        return problems
-    problems += [p for name in numbers if name in data for p in check_number(data[name], where + name)]
+        return [Problem(where.rstrip(".: "), f"{data!r} is not a table", ", ".join(rules))]
+    problems = Problems()
+    read_table(data, rules, where, problems)
     if not problems and data["factor"] < 1:
         problems.append(Problem(f"{where}factor", f"{data['factor']} would shrink", "numbers from 1"))
     if not problems and data["high_freq_factor"] <= data["low_freq_factor"]:
-        problems.append(
-            Problem(
-                f"{where}high_freq_factor",
-                f"{data['high_freq_factor']} leaves no ramp",
-                f"numbers above low_freq_factor, {data['low_freq_factor']}",
-            )
-        )
+        what = f"{data['high_freq_factor']} leaves no ramp"
+        allowed = f"numbers above low_freq_factor, {data['low_freq_factor']}"
+        problems.append(Problem(f"{where}high_freq_factor", what, allowed))
     return problems
 
 

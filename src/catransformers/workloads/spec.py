@@ -11,19 +11,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
+from catransformers.reading import Rule, Table
 from catransformers.workloads.bert import BertSpec
 from catransformers.workloads.dimensions import (
     PRUNABLE,
+    SIZE,
+    Encoder,
     EncoderSpec,
-    Rule,
     TextSpec,
     VisionSpec,
     check_dimensions,
     encoder_dimensions,
-    finish,
     plain,
-    read_keys,
-    sizes_of,
+    read_spec,
+    words,
 )
 from catransformers.workloads.llama import LlamaSpec
 from catransformers.workloads.vit import VitSpec
@@ -72,7 +73,7 @@ class ClipSpec:
         Raises:
             InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
         """
-        finish(check_dimensions(self.dimensions(), values))
+        check_dimensions(self.dimensions(), values).finish()
         changed = {
             c: replace(getattr(self, c), **{d: values[f"{c}.{d}"] for d in PRUNABLE if f"{c}.{d}" in values})
             for c in ("vision", "text")
@@ -96,14 +97,13 @@ class ClipSpec:
         Raises:
             InputError: if a key is missing or unknown, a size is no whole number above 0, or the activation is unknown.
         """
-        where = "model spec: "
-        rules: dict[str, Rule] = {"family": (cls.family,), "projection_dim": 1, "activation": get_args(Activation)}
-        problems = read_keys(data, rules, where, ("vision", "text"))
-        for name, kind in (("vision", VisionSpec), ("text", TextSpec)):
-            if isinstance(data, Mapping) and name in data:
-                problems += read_keys(data[name], sizes_of(kind), f"{where}{name}.")
-        finish(problems)
-        return cls(VisionSpec(**data["vision"]), TextSpec(**data["text"]), data["projection_dim"], data["activation"])
+        rules: dict[str, Rule | Table] = {
+            "projection_dim": SIZE,
+            "activation": words(*get_args(Activation)),
+            "vision": Encoder(VisionSpec),
+            "text": Encoder(TextSpec),
+        }
+        return cls(**read_spec(data, cls.family, rules))
 
 
 ModelSpec = ClipSpec | VitSpec | BertSpec | LlamaSpec

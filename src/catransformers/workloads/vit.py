@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from math import isfinite
 from typing import Any, Literal, get_args
 
-from catransformers.errors import Problem
+from catransformers.errors import Problem, Problems
+from catransformers.reading import Number, Rule, Table
 from catransformers.workloads.blocks import (
     layer_norm,
     layer_parameters,
@@ -23,14 +23,15 @@ from catransformers.workloads.blocks import (
     with_parameters,
 )
 from catransformers.workloads.dimensions import (
-    Rule,
+    COUNT,
+    FLAG,
+    Encoder,
     VisionSpec,
     check_dimensions,
     encoder_dimensions,
-    finish,
     plain,
-    read_keys,
-    sizes_of,
+    read_spec,
+    words,
 )
 from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
@@ -82,7 +83,7 @@ class VitSpec:
         Raises:
             InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
         """
-        finish(check_dimensions(self.dimensions(), values))
+        check_dimensions(self.dimensions(), values).finish()
         return replace(self, encoder=replace(self.encoder, **values))
 
     def to_dict(self) -> dict[str, object]:
@@ -104,35 +105,24 @@ class VitSpec:
         Raises:
             InputError: for every missing, unknown or impossible key, and if image, patches and tokens disagree.
         """
-        where = "model spec: "
-        if isinstance(data, Mapping):
-            data = {"norm_eps": 1e-6, "activation": "gelu", **data}
-        rules: dict[str, Rule] = {
-            "family": (cls.family,),
-            "classes": 0,
-            "class_token": bool,
-            "pooling": get_args(Pooling),
-            "activation": get_args(VitActivation),
+        rules: dict[str, Rule | Table] = {
+            "encoder": Encoder(VisionSpec),
+            "classes": COUNT,
+            "class_token": FLAG,
+            "pooling": words(*get_args(Pooling)),
+            "norm_eps": Number(0, above=True, allowed="numbers above 0", kind="is out of range"),
+            "activation": words(*get_args(VitActivation)),
         }
-        problems = read_keys(data, rules, where, ("encoder", "norm_eps"))
-        if isinstance(data, Mapping) and "encoder" in data:
-            problems += read_keys(data["encoder"], sizes_of(VisionSpec), f"{where}encoder.")
-        eps = data["norm_eps"] if isinstance(data, Mapping) else 1
-        if type(eps) not in (int, float) or not isfinite(eps) or eps <= 0:
-            problems.append(Problem(f"{where}norm_eps", f"{eps!r} is out of range", "numbers above 0"))
-        finish(problems)
-        encoder = VisionSpec(**data["encoder"])
-        tokens = (encoder.image_size // encoder.patch_size) ** 2 + data["class_token"]
+        spec = cls(**read_spec(data, cls.family, rules, norm_eps=1e-6, activation="gelu"))
+        problems, encoder, where = Problems(), spec.encoder, "model spec: "
+        tokens = (encoder.image_size // encoder.patch_size) ** 2 + spec.class_token
         if encoder.tokens != tokens:
-            problems.append(
-                Problem(f"{where}encoder.tokens", f"{encoder.tokens} do not fit image and patches", str(tokens))
-            )
-        if data["pooling"] == "class" and not data["class_token"]:
+            what = f"{encoder.tokens} do not fit image and patches"
+            problems.append(Problem(f"{where}encoder.tokens", what, str(tokens)))
+        if spec.pooling == "class" and not spec.class_token:
             problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean, normed_mean"))
-        finish(problems)
-        return cls(
-            encoder, data["classes"], data["class_token"], data["pooling"], float(data["norm_eps"]), data["activation"]
-        )
+        problems.finish()
+        return spec
 
 
 def parameters(spec: VitSpec) -> int:
