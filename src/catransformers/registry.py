@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from catransformers.execution.local import Executor
     from catransformers.exports.formats import ExportFormat
     from catransformers.intensity.source import IntensitySource
+    from catransformers.workloads.family import Family
 
 T = TypeVar("T")
 
@@ -205,4 +206,18 @@ EXPORT_FORMATS: Registry[ExportFormat] = Registry(
         "onnx": "catransformers.exports.formats:ONNX",
     },
     "catransformers.exports.formats:ExportFormat",
+)
+
+#: Model families: spec, closed form, net and formats, each as one row.
+FAMILIES: Registry[Family] = Registry(
+    "family",
+    "model spec: family",
+    "catransformers.families",
+    {
+        "clip": "catransformers.workloads.clip:FAMILY",
+        "vit": "catransformers.workloads.vit:FAMILY",
+        "bert": "catransformers.workloads.bert:FAMILY",
+        "llama": "catransformers.workloads.llama:FAMILY",
+    },
+    "catransformers.workloads.family:Family",
 )

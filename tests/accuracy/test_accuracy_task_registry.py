@@ -13,7 +13,7 @@ from catransformers.config.sections import AccuracySection
 from catransformers.config.study import StudyConfig
 from catransformers.errors import InputError
 from catransformers.execution.studies.base_model import metric_of
-from catransformers.workloads.families import FAMILIES
+from catransformers.registry import FAMILIES
 from catransformers.workloads.zoo import embedded_spec
 
 

@@ -24,9 +24,8 @@ from catransformers.models.loading.preprocess import Preprocess
 from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
 from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.models.pruning.prune import prune
-from catransformers.registry import EXPORT_FORMATS
+from catransformers.registry import EXPORT_FORMATS, FAMILIES
 from catransformers.testing.kit import outputs_of, random_importance, randomised
-from catransformers.workloads.families import FAMILIES
 from catransformers.workloads.spec import (
     BertSpec,
     ClipSpec,
@@ -304,7 +303,8 @@ def test_every_family_has_the_own_format_onnx_and_hugging_face_s() -> None:
     for family in FAMILIES:
         assert {"catransformers", "huggingface", "onnx"} <= set(formats_of(family))
     assert formats_of("a family of others") == ("catransformers",)
-    assert all(set(kind.families) <= set(FAMILIES) and kind.text for kind in EXPORT_FORMATS.values())
+    assert all(kind.text for kind in EXPORT_FORMATS.values())
+    assert all(set(FAMILIES[family].exports) <= set(EXPORT_FORMATS) for family in FAMILIES)
 
 
 # What goes beside.

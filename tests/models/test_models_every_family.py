@@ -11,10 +11,11 @@ from torch import Tensor
 
 from catransformers.accuracy.training.losses import class_loss, language_loss, pair_loss
 from catransformers.accuracy.training.step import Loss, StepSettings, backward
-from catransformers.models.families.nets import NETS, make_net
+from catransformers.models.families.nets import make_net
 from catransformers.models.pruning.importance import Importance, Methods, importance
 from catransformers.models.pruning.part_scores import PARTS
 from catransformers.models.pruning.prune import prune, sliced, sorted_net, top
+from catransformers.registry import FAMILIES
 from catransformers.workloads import families
 from catransformers.workloads.dimensions import EncoderSpec, TextSpec, VisionSpec
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
@@ -50,7 +51,7 @@ def batch() -> dict[str, Tensor]:
     }
 
 
-@pytest.fixture(scope="module", params=list(NETS))
+@pytest.fixture(scope="module", params=list(FAMILIES))
 def scored(request: pytest.FixtureRequest) -> tuple[str, Importance]:
     family = request.param
     return family, importance(net_of(family), [batch()], SPECS[family][1])

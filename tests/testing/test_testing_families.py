@@ -16,8 +16,8 @@ from catransformers.accuracy.training.losses import class_loss, language_loss, p
 from catransformers.models.families import vit as vit_module
 from catransformers.models.families.net import Batch, Net, Outputs
 from catransformers.models.families.vit import Vit
+from catransformers.registry import FAMILIES
 from catransformers.testing import FamilyConformance
-from catransformers.workloads import families
 from catransformers.workloads.spec import (
     BertSpec,
     ClipSpec,
@@ -231,9 +231,9 @@ def test_the_kit_finds(monkeypatch: pytest.MonkeyPatch, test: str, owner: Any, a
 
 
 def test_the_kit_finds_counts_that_are_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    kit, entry = TestVit(), families.FAMILIES["vit"]
+    kit, entry = TestVit(), FAMILIES["vit"]
     off = replace(entry, parameters=lambda spec: entry.parameters(spec) + 1)
-    monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "vit": off})
+    monkeypatch.setattr("catransformers.workloads.vit.FAMILY", off)
     for test in (kit.test_parameters_are_the_closed_form_s, kit.test_one_half_of_each_dimension):
         with pytest.raises(AssertionError, match=r"parameters|closed form"):
             test()
@@ -246,9 +246,9 @@ def test_the_kit_finds_specs_that_take_anything(monkeypatch: pytest.MonkeyPatch)
     )
     with pytest.raises(AssertionError, match="layers=0 was taken"):
         kit.test_dimensions_shrink_and_never_grow()
-    entry = families.FAMILIES["vit"]
+    entry = FAMILIES["vit"]
     lenient = replace(entry, from_dict=lambda data: kit.spec())
-    monkeypatch.setattr(families, "FAMILIES", {**families.FAMILIES, "vit": lenient})
+    monkeypatch.setattr("catransformers.workloads.vit.FAMILY", lenient)
     with pytest.raises(AssertionError, match="took it"):
         kit.test_a_spec_of_other_keys_is_refused()
     with pytest.raises(AssertionError, match="came back"):
@@ -279,7 +279,7 @@ def test_the_kit_finds_scores_of_the_wrong_parts(monkeypatch: pytest.MonkeyPatch
             parts["heads"] = parts["heads"].roll(1, dims=-1)
         return found
 
-    monkeypatch.setattr(taylor_module, "taylor_scores", turned)
+    monkeypatch.setattr("catransformers.models.pruning.importance.taylor_scores", turned)
     with pytest.raises(AssertionError, match="nothing reads it"):
         TestVit().test_dead_heads_and_neurons_come_last()
 

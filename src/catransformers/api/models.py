@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from catransformers.display import Displayed
-from catransformers.errors import InputError, unknown_name
+from catransformers.registry import FAMILIES
 from catransformers.workloads import families
 from catransformers.workloads.zoo import MODEL_NAMES, named_spec
 
@@ -43,8 +43,8 @@ def models(family: str | None = None) -> ModelTable:
     Raises:
         InputError: for an unknown family.
     """
-    if family is not None and family not in families.FAMILIES:
-        raise InputError(unknown_name("family", "family", family, families.FAMILIES))
+    if family is not None:
+        FAMILIES.check(family, "family")
     found = [(name, named_spec(name)) for name in MODEL_NAMES]
     return ModelTable(
         NamedModel(name, spec.family, families.parameters(spec), name in SHIPPED)

@@ -23,7 +23,8 @@ from catransformers.models.families.net import Net
 from catransformers.models.loading.preprocess import Preprocess, preprocess_to_huggingface, preprocess_to_timm
 from catransformers.models.loading.storage import save_model
 from catransformers.models.loading.tokenizer import TextTokenizer
-from catransformers.registry import EXPORT_FORMATS
+from catransformers.registry import EXPORT_FORMATS, FAMILIES
+from catransformers.workloads.families import family_of
 
 WEIGHTS, CARD, TOKENIZER = "model.safetensors", "README.md", "tokenizer.json"
 
@@ -51,12 +52,12 @@ class ExportFormat:
 
     Args:
         write: writes a model into a folder and gives the files, or raises an InputError for what it cannot hold.
-        families: that have it; empty for all of them, also those that others add.
+        families: that have it: none listed for all of them, None for those that name it in the `exports` of their row.
         text: what reads it, for people.
     """
 
     write: Callable[[Model, Path], list[Path]]
-    families: tuple[str, ...]
+    families: tuple[str, ...] | None
     text: str
 
 
@@ -68,7 +69,8 @@ def write_own(model: Model, folder: Path) -> list[Path]:
 
 def write_huggingface(model: Model, folder: Path) -> list[Path]:
     """Hugging Face's format, for `from_pretrained`; how images are prepared for its image processors."""
-    module = import_module(f"catransformers.models.formats.{model.net.spec.family}")
+    family = family_of(model.net.spec)
+    module = import_module(family.formats)
     config, tensors = module.to_huggingface(model.net)
     names, preprocess, tokens = _class_names(model), _preprocess(model), _tokenizer_settings(model)
     if names:
@@ -79,7 +81,7 @@ def write_huggingface(model: Model, folder: Path) -> list[Path]:
         }
     files = _foreign(folder, "config.json", config, WEIGHTS, tensors)
     if preprocess is not None:
-        kind = "CLIPImageProcessor" if model.net.spec.family == "clip" else "ViTImageProcessor"
+        kind = {"clip": "CLIPImageProcessor", "vit": "ViTImageProcessor"}[family.processor]
         settings = {"image_processor_type": kind, **preprocess_to_huggingface(preprocess)}
         files.append(_json(folder / "preprocessor_config.json", settings))
     if tokens:
@@ -122,10 +124,10 @@ def write_onnx(model: Model, folder: Path) -> list[Path]:
 
 
 CATRANSFORMERS = ExportFormat(write_own, (), "catransformers.load(folder)")
-HUGGINGFACE = ExportFormat(write_huggingface, ("clip", "vit", "bert", "llama"), "transformers, from_pretrained")
-OPEN_CLIP = ExportFormat(write_open_clip, ("clip",), 'open_clip, "local-dir:folder"')
-TIMM = ExportFormat(write_timm, ("vit",), 'timm, create_model("local-dir:folder")')
-ONNX = ExportFormat(write_onnx, ("clip", "vit", "bert", "llama"), "ONNX Runtime and others")
+HUGGINGFACE = ExportFormat(write_huggingface, None, "transformers, from_pretrained")
+OPEN_CLIP = ExportFormat(write_open_clip, None, 'open_clip, "local-dir:folder"')
+TIMM = ExportFormat(write_timm, None, 'timm, create_model("local-dir:folder")')
+ONNX = ExportFormat(write_onnx, None, "ONNX Runtime and others")
 
 
 def check_format(name: str, family: str) -> None:
@@ -134,7 +136,7 @@ def check_format(name: str, family: str) -> None:
     Raises:
         InputError: for an unknown format, or one that the family has not.
     """
-    if not _has(EXPORT_FORMATS.find(name), family):
+    if not _has(name, EXPORT_FORMATS.find(name), family):
         raise InputError(Problem("--format", f"{name!r} has no {family} models", ", ".join(formats_of(family))))
 
 
@@ -160,10 +162,12 @@ def write_model(model: Model, name: str, folder: Path) -> list[Path]:
 
 def formats_of(family: str) -> tuple[str, ...]:
     """The formats that models of a family can be written in."""
-    return tuple(name for name, kind in EXPORT_FORMATS.items() if _has(kind, family))
+    return tuple(name for name, kind in EXPORT_FORMATS.items() if _has(name, kind, family))
 
 
-def _has(kind: ExportFormat, family: str) -> bool:
+def _has(name: str, kind: ExportFormat, family: str) -> bool:
+    if kind.families is None:
+        return family in FAMILIES and name in FAMILIES[family].exports
     return not kind.families or family in kind.families
 
 
@@ -214,7 +218,7 @@ def _tokenizer_settings(model: Model) -> dict[str, object]:
     types = bool(getattr(spec, "token_types", 0))
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": spec.text.tokens if spec.family == "clip" else spec.max_tokens,
+        "model_max_length": spec.text.tokens if family_of(spec).pairs else spec.max_tokens,
         "model_input_names": ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"],
         "pad_token": TextTokenizer(model.tokenizer).pad_token,
     }

@@ -24,6 +24,7 @@ from catransformers.errors import CatransformersError, InputError, Problem
 from catransformers.extras import install
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net
+from catransformers.workloads.families import family_of
 
 MOST_INSIDE = 1_900_000_000  # bytes of weights in the graph's own file
 _BATCH, _LENGTH = 2, 8  # samples and tokens of the example that the translation follows
@@ -61,17 +62,17 @@ class _Called(nn.Module):
 
 def graphs_of(net: Net) -> list[Graph]:
     """The graphs that a net is written as."""
-    spec = net.spec
-    if spec.family == "clip":
+    spec, family = net.spec, family_of(net.spec)
+    if family.pairs:
         return [
             Graph("vision.onnx", {"images": _images(spec.vision.image_size)}, ("image",)),
             Graph("text.onnx", {"tokens": _tokens(spec.text.vocab_size, spec.text.tokens)}, ("text",)),
         ]
     result = ("logits",) if getattr(spec, "classes", 1) else ("features",)
-    if spec.family == "vit":
-        return [Graph("model.onnx", {"images": _images(spec.encoder.image_size)}, result)]
+    if family.vision is not None:
+        return [Graph("model.onnx", {"images": _images(family.vision(spec).image_size)}, result)]
     inputs = {"tokens": _tokens(spec.vocab_size, min(_LENGTH, spec.max_tokens))}
-    if spec.family == "bert":
+    if not family.generates:
         inputs["mask"] = torch.ones_like(inputs["tokens"], dtype=torch.bool)
         if spec.token_types:
             inputs["types"] = torch.zeros_like(inputs["tokens"])

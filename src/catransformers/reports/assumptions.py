@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from catransformers.carbon.grid import GridIntensity
 from catransformers.carbon.scenario import Scenario
+from catransformers.registry import FAMILIES
 from catransformers.reports.wording import NBSP, number, percent, plain
 from catransformers.units import CM2_PER_M2, G_PER_KG
-from catransformers.workloads.spec import ClipSpec
 
 Row = tuple[str, str, str]
 
@@ -25,7 +25,7 @@ def sentence(scenario: Scenario) -> str:
     )
 
 
-def assumptions(scenario: Scenario, family: str = ClipSpec.family) -> tuple[Row, ...]:
+def assumptions(scenario: Scenario, family: str = "clip") -> tuple[Row, ...]:
     """Every assumption that counts for models of a `family`, as (what, value, source or note)."""
     change = scenario.use_intensity_change_per_year
     node = scenario.fab_node
@@ -57,7 +57,7 @@ def assumptions(scenario: Scenario, family: str = ClipSpec.family) -> tuple[Row,
         mean = _grid(scenario.use_intensity_kg_per_kwh)
         row = ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
         rows.insert(5, row)
-    if family == ClipSpec.family:
+    if FAMILIES[family].pairs:
         rows.insert(4, ("Texts per image", plain(scenario.texts_per_image), "encoded in one inference"))
     if scenario.duty != 1:
         rows.insert(3, ("Duty", percent(scenario.duty), "share of its life in which the device is on"))

@@ -39,6 +39,7 @@ from catransformers.workloads.dimensions import (
     read_spec,
     words,
 )
+from catransformers.workloads.family import Family
 from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 COMPONENT = "text"
@@ -176,3 +177,21 @@ def parts(spec: BertSpec) -> list[WorkloadPart]:
 def workload(spec: BertSpec) -> Workload:
     """One inference: one text of `tokens` tokens."""
     return concatenate("bert", [part.workload() for part in parts(spec)])
+
+
+def with_classes(spec: BertSpec, classes: int) -> BertSpec:
+    """The spec with a classifier of so many classes; a new one has a pooler before it, as in Hugging Face's classes."""
+    return spec if spec.classes == classes else replace(spec, pooler=True, classes=classes)
+
+
+FAMILY = Family(
+    BertSpec.from_dict,
+    parts,
+    parameters,
+    net="catransformers.models.families.bert:Bert",
+    formats="catransformers.models.formats.bert",
+    model_types=("bert", "roberta", "xlm-roberta", "distilbert"),
+    exports=("huggingface", "onnx"),
+    vocabulary=lambda spec: spec.vocab_size,
+    with_classes=with_classes,
+)

@@ -1,4 +1,4 @@
-"""CLIP in closed form: operators, parameters and bytes of a spec, following section 4.1 of the design.
+"""CLIP, an image and a text encoder of one space: its spec and its closed form, following section 4.1 of the design.
 
 An encoder is `layers` times one layer plus a stem (everything that does not repeat), so that the cost of
 every model of a space follows from a few hundred layer shapes. Counts agree with open_clip to the parameter.
@@ -6,10 +6,91 @@ every model of a space follows from a few hundred layer shapes. Counts agree wit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+from catransformers.reading import Rule, Table
 from catransformers.workloads import blocks
 from catransformers.workloads.blocks import embedding, layer_norm, linear, with_parameters
+from catransformers.workloads.dimensions import (
+    PRUNABLE,
+    SIZE,
+    Encoder,
+    EncoderSpec,
+    TextSpec,
+    VisionSpec,
+    check_dimensions,
+    encoder_dimensions,
+    plain,
+    read_spec,
+    words,
+)
+from catransformers.workloads.family import Family
 from catransformers.workloads.operators import Operator, Workload, WorkloadPart, concatenate
-from catransformers.workloads.spec import ClipSpec, EncoderSpec, TextSpec, VisionSpec
+
+Activation = Literal["gelu", "quick_gelu"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClipSpec:
+    """A CLIP model: a vision and a text encoder that project into one space of `projection_dim`.
+
+    `activation` is `gelu` or `quick_gelu` (the original CLIP's x·σ(1.702x)).
+    """
+
+    vision: VisionSpec
+    text: TextSpec
+    projection_dim: int
+    activation: Activation = "gelu"
+
+    family = "clip"
+
+    def dimensions(self) -> dict[str, int]:
+        """The prunable dimensions by name, in a fixed order: `{"vision.layers": 12, …, "text.heads": 8}`."""
+        return encoder_dimensions(self.vision, "vision.") | encoder_dimensions(self.text, "text.")
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: nothing, every text fills the context."""
+        return {}
+
+    def with_dimensions(self, values: Mapping[str, int]) -> ClipSpec:
+        """This spec with some prunable dimensions replaced.
+
+        Raises:
+            InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
+        """
+        check_dimensions(self.dimensions(), values).finish()
+        changed = {
+            c: replace(getattr(self, c), **{d: values[f"{c}.{d}"] for d in PRUNABLE if f"{c}.{d}" in values})
+            for c in ("vision", "text")
+        }
+        return replace(self, **changed)
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
+        return {
+            "family": self.family,
+            "projection_dim": self.projection_dim,
+            "activation": self.activation,
+            "vision": plain(self.vision),
+            "text": plain(self.text),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> ClipSpec:
+        """The inverse of `to_dict`.
+
+        Raises:
+            InputError: if a key is missing or unknown, a size is no whole number above 0, or the activation is unknown.
+        """
+        rules: dict[str, Rule | Table] = {
+            "projection_dim": SIZE,
+            "activation": words(*get_args(Activation)),
+            "vision": Encoder(VisionSpec),
+            "text": Encoder(TextSpec),
+        }
+        return cls(**read_spec(data, cls.family, rules))
 
 
 def layer_parameters(e: EncoderSpec) -> int:
@@ -89,3 +170,17 @@ def parts(spec: ClipSpec, texts_per_image: float = 1) -> list[WorkloadPart]:
 def workload(spec: ClipSpec, texts_per_image: float = 1) -> Workload:
     """One inference: one image and `texts_per_image` texts through their encoders."""
     return concatenate("clip", [part.workload() for part in parts(spec, texts_per_image)])
+
+
+FAMILY = Family(
+    ClipSpec.from_dict,
+    parts,
+    parameters,
+    net="catransformers.models.families.clip:Clip",
+    formats="catransformers.models.formats.clip",
+    model_types=("clip",),
+    exports=("huggingface", "open_clip", "onnx"),
+    vision=lambda spec: spec.vision,
+    vocabulary=lambda spec: spec.text.vocab_size,
+    processor="clip",
+)

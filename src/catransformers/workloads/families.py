@@ -1,38 +1,23 @@
-"""The model families, by name: what is asked of a spec without knowing its kind. A new family is one entry here."""
+"""What is asked of a spec without knowing its family; the families are rows of `catransformers.registry.FAMILIES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from catransformers.errors import InputError, Problem, unknown_name
-from catransformers.workloads import bert, clip, llama, vit
+from catransformers.errors import InputError, Problem
+from catransformers.registry import FAMILIES
+from catransformers.workloads.family import Family, ModelSpec
 from catransformers.workloads.operators import Workload, WorkloadPart, concatenate
-from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """One model family.
+def family_of(spec: ModelSpec) -> Family:
+    """The row of a spec's family.
 
-    Args:
-        from_dict: reads a spec from its plain form.
-        parts: a spec and the texts of an image → the parts of one inference; only CLIP minds the texts.
-        parameters: a spec → its parameters.
+    Raises:
+        InputError: if no such family is registered.
     """
-
-    from_dict: Callable[[Mapping[str, Any]], ModelSpec]
-    parts: Callable[[Any, float], list[WorkloadPart]]
-    parameters: Callable[[Any], int]
-
-
-FAMILIES: dict[str, Family] = {
-    ClipSpec.family: Family(ClipSpec.from_dict, clip.parts, clip.parameters),
-    VitSpec.family: Family(VitSpec.from_dict, lambda spec, _: vit.parts(spec), vit.parameters),
-    BertSpec.family: Family(BertSpec.from_dict, lambda spec, _: bert.parts(spec), bert.parameters),
-    LlamaSpec.family: Family(LlamaSpec.from_dict, lambda spec, _: llama.parts(spec), llama.parameters),
-}
+    return FAMILIES.find(spec.family)
 
 
 def parts(spec: ModelSpec, texts_per_image: float = 1.0) -> list[WorkloadPart]:
@@ -45,7 +30,8 @@ def parts(spec: ModelSpec, texts_per_image: float = 1.0) -> list[WorkloadPart]:
     Returns:
         CLIP: vision and text; ViT: vision; BERT: text; Llama: prefill and, where there are new tokens, decode.
     """
-    return FAMILIES[spec.family].parts(spec, texts_per_image)
+    family = family_of(spec)
+    return family.parts(spec, texts_per_image) if family.pairs else family.parts(spec)
 
 
 def workload(spec: ModelSpec, texts_per_image: float = 1.0) -> Workload:
@@ -55,7 +41,7 @@ def workload(spec: ModelSpec, texts_per_image: float = 1.0) -> Workload:
 
 def parameters(spec: ModelSpec) -> int:
     """Parameters of the whole model."""
-    return FAMILIES[spec.family].parameters(spec)
+    return family_of(spec).parameters(spec)
 
 
 def spec_from_dict(data: Mapping[str, Any]) -> ModelSpec:
@@ -66,7 +52,4 @@ def spec_from_dict(data: Mapping[str, Any]) -> ModelSpec:
     """
     if not isinstance(data, Mapping) or "family" not in data:
         raise InputError(Problem("model spec: family", "missing", ", ".join(FAMILIES)))
-    family = data["family"]
-    if not isinstance(family, str) or family not in FAMILIES:
-        raise InputError(unknown_name("model spec: family", "family", str(family), FAMILIES))
-    return FAMILIES[family].from_dict(data)
+    return FAMILIES.find(str(data["family"])).from_dict(data)

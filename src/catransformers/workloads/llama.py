@@ -30,6 +30,7 @@ from catransformers.errors import Problem, Problems
 from catransformers.reading import Rule, Table, read_table
 from catransformers.workloads.blocks import embedding, linear, stored_values
 from catransformers.workloads.dimensions import ABOVE_0, COUNT, FLAG, SIZE, check_dimensions, plain, read_spec
+from catransformers.workloads.family import Family
 from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 #: Into how many lengths of the cache the steps of a decode are put at most.
@@ -346,3 +347,16 @@ def parts(spec: LlamaSpec) -> list[WorkloadPart]:
 def workload(spec: LlamaSpec) -> Workload:
     """One inference: prefill and decode, over one set of weights."""
     return concatenate("llama", [part.workload() for part in parts(spec)])
+
+
+FAMILY = Family(
+    LlamaSpec.from_dict,
+    parts,
+    parameters,
+    net="catransformers.models.families.llama:Llama",
+    formats="catransformers.models.formats.llama",
+    model_types=("llama", "mistral", "qwen2"),
+    exports=("huggingface", "onnx"),
+    vocabulary=lambda spec: spec.vocab_size,
+    generates=True,
+)

@@ -33,6 +33,7 @@ from catransformers.workloads.dimensions import (
     read_spec,
     words,
 )
+from catransformers.workloads.family import Family
 from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
 
 COMPONENT = "vision"
@@ -160,3 +161,16 @@ def parts(spec: VitSpec) -> list[WorkloadPart]:
 def workload(spec: VitSpec) -> Workload:
     """One inference: one image."""
     return concatenate("vit", [part.workload() for part in parts(spec)])
+
+
+FAMILY = Family(
+    VitSpec.from_dict,
+    parts,
+    parameters,
+    net="catransformers.models.families.vit:Vit",
+    formats="catransformers.models.formats.vit",
+    model_types=("vit", "deit"),
+    exports=("huggingface", "timm", "onnx"),
+    vision=lambda spec: spec.encoder,
+    with_classes=lambda spec, classes: replace(spec, classes=classes),
+)

@@ -20,7 +20,7 @@ from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.models.families.net import Net
 from catransformers.models.loading.preprocess import Preprocess
-from catransformers.workloads.spec import ClipSpec
+from catransformers.workloads.families import family_of
 
 #: Heads of the columns of `BenchmarkResult.rows`.
 
@@ -206,7 +206,7 @@ def _check_net(net: Net, preprocess: Preprocess) -> None:
     Raises:
         InputError: if not.
     """
-    if not isinstance(net.spec, ClipSpec):
+    if not family_of(net.spec).pairs:
         raise InputError(Problem("model", f"of family {net.spec.family!r}, which has no zero-shot evaluation", "clip"))
     size = net.spec.vision.image_size
     if preprocess.image_size != size:

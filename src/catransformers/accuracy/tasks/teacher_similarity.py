@@ -39,18 +39,12 @@ from catransformers.accuracy.tasks.text_classes import TextClassesTask
 from catransformers.accuracy.training.distillation import distance, taught
 from catransformers.errors import InputError, Problem
 from catransformers.models.families.net import Batch, Net, Outputs
+from catransformers.workloads.families import family_of
 
 if TYPE_CHECKING:
     from catransformers.config.sections import AccuracySection
     from catransformers.models.loading.base import Base
 
-#: The kinds of data that a family reads, in the order in which they are looked for.
-KINDS: Final[dict[str, tuple[Kind, ...]]] = {
-    "clip": ("captions", "classes"),
-    "vit": ("classes", "captions"),
-    "bert": ("texts", "plain"),
-    "llama": ("texts", "plain"),
-}
 _VECTORS: Final = ("image", "text")
 
 
@@ -70,7 +64,7 @@ class SimilarityTask:
     pairwise = False
 
     def __init__(self, inputs: DataTask, base: Net) -> None:
-        if base.spec.family in ("vit", "bert") and not base.spec.classes:
+        if family_of(base.spec).with_classes is not None and not base.spec.classes:
             what = "the base has no classifier: features of a pruned model cannot be compared with its own"
             raise InputError(Problem("accuracy.task", what, "a base with a trained classifier"))
         self.inputs = inputs
@@ -119,7 +113,7 @@ class SimilarityTask:
         if pool not in ("validation", "test"):
             raise unknown_pool(pool)
         spec, rows = net.spec, BATCH
-        if spec.family == "llama":
+        if family_of(spec).generates:
             rows = judged_rows(spec.max_tokens, spec.vocab_size)
         batches, groups = self.inputs.judged_on(pool, rows)
         found = judge(net, batches, lambda outputs, batch: similarity(outputs, self._taught(batch), batch))
@@ -139,14 +133,14 @@ class SimilarityTask:
     def _directions(self, batch: Batch, number: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(number)
         spec, inputs = self._base.spec, next(iter(batch.values()))
-        if spec.family == "clip":
+        if family_of(spec).pairs:
             shape = (len(inputs), spec.projection_dim)
             return {
                 f"direction_{name}": torch.randn(shape, generator=generator)
                 for name, key in zip(_VECTORS, ("images", "tokens"), strict=True)
                 if key in batch
             }
-        places = batch["tokens"].shape if spec.family == "llama" else (len(inputs),)
+        places = batch["tokens"].shape if family_of(spec).generates else (len(inputs),)
         return {"direction": torch.rand(places, generator=generator)}
 
 
@@ -194,21 +188,29 @@ def similarity(outputs: Outputs, target: Outputs, batch: Batch) -> dict[str, Ten
     return {name: (part[:, :-1] * real).sum(dim=1) / number for name, part in (("value", shared), ("agreement", same))}
 
 
+def kinds_of(net: Net) -> tuple[Kind, ...]:
+    """The kinds of data that a net reads, in the order in which they are looked for."""
+    family = family_of(net.spec)
+    if family.vision is None:
+        return ("texts", "plain")
+    return ("captions", "classes") if family.pairs else ("classes", "captions")
+
+
 def open_task(section: AccuracySection, base: Base) -> SimilarityTask:
     """The task of a study; see `catransformers.accuracy.tasks.open_task`."""
-    kind, source = _open_any(section.data or "", KINDS[base.net.spec.family])
+    kind, source = _open_any(section.data or "", kinds_of(base.net))
     return SimilarityTask(_inputs(kind, source, section, base), base.net)
 
 
 def _inputs(kind: Kind, source: DataSource, section: AccuracySection, base: Base) -> DataTask:
     """A task that makes batches of a source for a base."""
-    family = base.net.spec.family
-    if family == "clip" and kind == "captions":
+    family = family_of(base.net.spec)
+    if family.pairs and kind == "captions":
         return RetrievalTask(source, section, image_reader(base), base.tokenizer())
-    if family in ("clip", "vit"):
+    if family.vision is not None:
         return ImageClassesTask(source, section, image_reader(base))
     length, tokenizer = text_length(section, base), base.text_tokenizer()
-    if family == "llama" and kind == "plain":
+    if family.generates and kind == "plain":
         return LanguageTask(source, section, tokenizer, length)
     return TextClassesTask(source, section, tokenizer, length)
 

@@ -10,6 +10,7 @@ from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import base_spec
 from catransformers.execution.training.plan import MODEL, trial_model
+from catransformers.workloads.families import family_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +57,9 @@ def check_benchmark(section: ModelSection, root: Path) -> None:
     """
     problems = Problems()
     with problems.collect():
-        family = base_spec(section).family
-        if family != "clip":
-            what = f"{section.base!r} is of family {family!r}"
+        spec = base_spec(section)
+        if not family_of(spec).pairs:
+            what = f"{section.base!r} is of family {spec.family!r}"
             problems.append(Problem("--datasets", what, "a CLIP", "leave --datasets out for a task of its own"))
     if not root.is_dir():
         problems.append(Problem("--datasets", f"there is no folder {root}"))

@@ -1,10 +1,10 @@
-"""From a spec to a net of its family. A new family is one entry here and one in `workloads.families`."""
+"""From a spec to a net of its family, also without memory (on torch's meta device) for weights to come."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -12,15 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from catransformers.models.families.net import Net
-from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, VitSpec
-
-#: Family → module and class; the class takes the spec.
-NETS: dict[str, tuple[str, str]] = {
-    ClipSpec.family: ("catransformers.models.families.clip", "Clip"),
-    VitSpec.family: ("catransformers.models.families.vit", "Vit"),
-    BertSpec.family: ("catransformers.models.families.bert", "Bert"),
-    LlamaSpec.family: ("catransformers.models.families.llama", "Llama"),
-}
+from catransformers.workloads.families import family_of
 
 
 class _NoDrawing(TorchFunctionMode):
@@ -52,8 +44,7 @@ def make_net(spec: Any, *, empty: bool = False) -> Net:
     Raises:
         InputError: if the spec is not one that a net can have.
     """
-    module, name = NETS[spec.family]
-    kind: Callable[[Any], Net] = getattr(import_module(module), name)
+    kind: Callable[[Any], Net] = resolve_name(family_of(spec).net)
     if not empty:
         return kind(spec)
     with without_memory():

@@ -11,15 +11,18 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from catransformers.errors import InputError, IntegrityError, Problem
 from catransformers.lazy import lazy
 from catransformers.models.loading.folders import TOKENIZER, WHERE
 from catransformers.models.loading.named import find_source
-from catransformers.workloads.spec import BertSpec, ClipSpec, ModelSpec, VitSpec
+from catransformers.registry import FAMILIES
+from catransformers.workloads.families import family_of
+from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import CLIP_VOCABULARY
 
 if TYPE_CHECKING:
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
     from catransformers.models.families import nets
     from catransformers.models.families.net import Net
-    from catransformers.models.formats import bert as bert_formats
     from catransformers.models.loading import open_clip, storage, tensor_cache
     from catransformers.models.loading import tokenizer as tokenizers
     from catransformers.models.loading.preprocess import Preprocess
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 else:  # these import torch; what a model is can be told without it
     torch = lazy("torch")
     nets = lazy("catransformers.models.families.nets")
-    bert_formats = lazy("catransformers.models.formats.bert")
     open_clip = lazy("catransformers.models.loading.open_clip")
     storage = lazy("catransformers.models.loading.storage")
     tensor_cache = lazy("catransformers.models.loading.tensor_cache")
@@ -70,9 +71,7 @@ class Base:
     def reads_any_text(self) -> bool:
         """Whether it can read captions that are not of its own task: with CLIP's vocabulary, or a tokeniser."""
         spec = self.net.spec
-        return self.tokenizer_path is not None or (
-            isinstance(spec, ClipSpec) and spec.text.vocab_size == CLIP_VOCABULARY
-        )
+        return self.tokenizer_path is not None or (family_of(spec).pairs and spec.text.vocab_size == CLIP_VOCABULARY)
 
     def tokenizer(self) -> Callable[[Sequence[str]], Tensor]:
         """A CLIP's tokeniser: texts (n) → ids (n, context), cut to the context with the end token kept.
@@ -83,7 +82,7 @@ class Base:
             InputError: if it is no CLIP, has neither vocabulary nor tokeniser, or a library for it is missing.
         """
         spec = self.net.spec
-        if not isinstance(spec, ClipSpec):
+        if not family_of(spec).pairs:
             raise InputError(
                 Problem(WHERE, f"{self.name!r} is of family {spec.family!r} and reads no captions", "clip")
             )
@@ -108,7 +107,8 @@ class Base:
             raise InputError(Problem(WHERE, what, hint=f"put its {TOKENIZER} into the folder"))
         tokens = tokenizers.TextTokenizer(self.tokenizer_path)
         spec = self.net.spec
-        rows = spec.text.vocab_size if isinstance(spec, ClipSpec) else spec.vocab_size
+        vocabulary = family_of(spec).vocabulary
+        rows = vocabulary(spec) if vocabulary is not None else 0
         if tokens.vocab_size > rows:
             what = f"the tokeniser of {self.name!r} has {tokens.vocab_size} tokens, the model a table of {rows}"
             raise InputError(Problem(WHERE, what))
@@ -195,16 +195,14 @@ def _with_classes(spec: ModelSpec, classes: int | None, name: str) -> ModelSpec:
     """
     if classes is None:
         return spec
-    problem = None
-    if not isinstance(spec, VitSpec | BertSpec):
-        problem = Problem(WHERE, f"{name!r} is of family {spec.family!r}, which has no classifier", "vit, bert")
-    elif classes < 1:
-        problem = Problem(WHERE, f"a classifier of {classes} classes", "from 1")
-    if problem is not None:
-        raise InputError(problem)
-    if isinstance(spec, BertSpec) and spec.classes != classes:
-        return replace(spec, pooler=True, classes=classes)
-    return replace(spec, classes=classes) if isinstance(spec, VitSpec) else spec
+    change = family_of(spec).with_classes
+    if change is None:
+        able = ", ".join(known for known, family in FAMILIES.items() if family.with_classes is not None)
+        raise InputError(Problem(WHERE, f"{name!r} is of family {spec.family!r}, which has no classifier", able))
+    if classes < 1:
+        raise InputError(Problem(WHERE, f"a classifier of {classes} classes", "from 1"))
+    changed: ModelSpec = change(spec, classes)
+    return changed
 
 
 def _add_classifier(net: Net, classes: int) -> Net:
@@ -216,8 +214,10 @@ def _add_classifier(net: Net, classes: int) -> Net:
             bare, {name: own[name] for name in bare.state_dict()}, "without its classifier", copy=False
         )
         net = bare
-    if net.spec.family == BertSpec.family:
-        return bert_formats.add_classifier(net, classes, _CLASSIFIER_SEED)  # type: ignore[arg-type] # a Bert
+    formats: Any = import_module(family_of(net.spec).formats)
+    if hasattr(formats, "add_classifier"):  # the family's own way to initialise it
+        added: Net = formats.add_classifier(net, classes, _CLASSIFIER_SEED)
+        return added
     made = nets.make_net(replace(net.spec, classes=classes), empty=True)
     tensors = net.state_dict()
     for name, tensor in made.state_dict().items():

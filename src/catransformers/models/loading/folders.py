@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,8 +27,9 @@ from catransformers.models.loading.checkpoints import (
     tensor_names,
 )
 from catransformers.models.loading.open_clip import spec_from_configuration, tensors_from_open_clip
-from catransformers.workloads.families import spec_from_dict
-from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
+from catransformers.registry import FAMILIES
+from catransformers.workloads.families import family_of, spec_from_dict
+from catransformers.workloads.spec import ClipSpec, ModelSpec, VitSpec
 
 if TYPE_CHECKING:
     import torch
@@ -51,20 +53,6 @@ WHERE_WEIGHTS: Final = "model.pretrained"
 #: What save_model writes.
 OWN_FILE: Final = "model.safetensors"
 TOKENIZER: Final = "tokenizer.json"
-
-#: Hugging Face's `model_type` → the module that knows its configuration and names.
-FORMATS: Final[Mapping[str, str]] = {
-    "clip": "clip",
-    "vit": "vit",
-    "deit": "vit",
-    "bert": "bert",
-    "roberta": "bert",
-    "xlm-roberta": "bert",
-    "distilbert": "bert",
-    "llama": "llama",
-    "mistral": "llama",
-    "qwen2": "llama",
-}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,7 +108,8 @@ def own_source(path: Path) -> ModelSource:
     def preprocess() -> Preprocess | None:
         if "preprocess" in content:
             return preprocessing.Preprocess.from_dict(content["preprocess"], f"{description}: preprocess")
-        return preprocessing.Preprocess(spec.vision.image_size) if isinstance(spec, ClipSpec) else None
+        family = family_of(spec)
+        return preprocessing.Preprocess(family.vision(spec).image_size) if family.pairs and family.vision else None
 
     return ModelSource(spec, net, preprocess, _tokenizer(path.parent), None if names is None else tuple(names))
 
@@ -212,26 +201,27 @@ def timm_source(
 def _huggingface(folder: Path, config: Mapping[str, Any], name: str) -> ModelSource:
     """A folder that transformers' `save_pretrained` wrote, or that was published in its layout."""
     kind = str(config.get("model_type"))
-    if kind not in FORMATS:
-        raise InputError(unknown_name(f"{WHERE}: {name}: model_type", "kind of model", kind, FORMATS))
-    module: Any = import_module(f"catransformers.models.formats.{FORMATS[kind]}")
-    told = {"tensors": tensor_names(folder, WHERE)} if FORMATS[kind] == "bert" and has_weights(folder) else {}
+    formats = {known: family.formats for family in FAMILIES.values() for known in family.model_types}
+    if kind not in formats:
+        raise InputError(unknown_name(f"{WHERE}: {name}: model_type", "kind of model", kind, formats))
+    module: Any = import_module(formats[kind])
+    asks = "tensors" in signature(module.spec_from_huggingface).parameters
+    told = {"tensors": tensor_names(folder, WHERE)} if asks and has_weights(folder) else {}
     spec: ModelSpec = module.spec_from_huggingface(config, name, **told)
+    family = family_of(spec)
 
     def net() -> Net:
         tensors = module.tensors_from_huggingface(spec, config, read_folder(folder, WHERE), name)
         return fill(spec, tensors, name, WHERE)
 
     def preprocess() -> Preprocess | None:
-        if not isinstance(spec, ClipSpec | VitSpec):
+        if family.vision is None:
             return None
-        size = spec.vision.image_size if isinstance(spec, ClipSpec) else spec.encoder.image_size
+        size = family.vision(spec).image_size
         settings = _processor(folder) or {"size": size, "crop_size": size}
-        return preprocessing.preprocess_of_huggingface(
-            settings, size, name, "clip" if isinstance(spec, ClipSpec) else "vit"
-        )
+        return preprocessing.preprocess_of_huggingface(settings, size, name, family.processor)
 
-    tokenizer = None if isinstance(spec, VitSpec) else _tokenizer(folder)
+    tokenizer = None if family.vocabulary is None else _tokenizer(folder)
     return ModelSource(spec, net, preprocess, tokenizer, _class_names(config, spec))
 
 
@@ -248,7 +238,8 @@ def _processor(folder: Path) -> dict[str, Any] | None:
 def _class_names(config: Mapping[str, Any], spec: ModelSpec) -> tuple[str, ...] | None:
     """The names of a classifier's outputs; None for those that the library makes up."""
     names = class_names_of_huggingface(config)
-    if names is None or not isinstance(spec, VitSpec | BertSpec) or len(names) != spec.classes or not all(names):
+    classes = getattr(spec, "classes", None)
+    if names is None or len(names) != classes or not all(names):
         return None
     return names
 
@@ -274,7 +265,7 @@ def fill(spec: ModelSpec, tensors: Mapping[str, Tensor], name: str, where: str) 
     if foreign:
         what = f"{name}: these are not weights of real numbers: {named(foreign)}"
         raise InputError(Problem(where, what, hint="quantised checkpoints are not supported"))
-    keep = isinstance(spec, LlamaSpec) and len(types) == 1 and types <= set(halves)
+    keep = family_of(spec).generates and len(types) == 1 and types <= set(halves)
     model = nets.make_net(spec, empty=True)
     weights = tensors if keep else {key: tensor.float() for key, tensor in tensors.items()}
     try:
