@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from catransformers.search.acquisition.scalarisation import volume_unit
 from catransformers.search.costs.enumerated import SpaceCost
-from catransformers.search.geometry.pareto import front, hypervolume
+from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.geometry.pareto import levels as levels_of
-from catransformers.search.geometry.regions import Layers, Region, front2, layers
-from catransformers.search.geometry.volumes import DIRECTIONS, fixed_directions, hypervolumes, shadow
+from catransformers.search.geometry.regions import Layers, Region
+from catransformers.search.geometry.volumes import DIRECTIONS, fixed_directions, hypervolume_curve
 from catransformers.search.problem import SearchProblem
 from catransformers.search.space import FloatArray, IntArray
 
@@ -47,65 +47,30 @@ def curve(problem: SearchProblem, trials: Sequence[Tried], *, directions: int = 
         trials: in order.
         directions: in which it is looked at where three costs or more are minimised; see `volumes`.
     """
-    accuracy = [trial.accuracy for trial in trials]
-    if problem.many is not None:
-        shadows = [shadow(problem.many.of(trial.model)[0], problem.reference, directions) for trial in trials]
-        return hypervolumes(accuracy, shadows, problem.floor)
-    if problem.fronts is None:
-        costs = [np.array([problem.cost[trial.model]]) for trial in trials]
-        return _curve(accuracy, [(cost, None) for cost in costs], problem.reference, problem.floor)
-    fronts = [problem.fronts.of(trial.model)[:2] for trial in trials]
-    return _curve(accuracy, fronts, problem.reference, problem.floor)
+    accuracy, points = [trial.accuracy for trial in trials], [points_of(problem, trial.model) for trial in trials]
+    curve = hypervolume_curve(accuracy, points, problem.reference, problem.floor, directions=directions)
+    return np.maximum.accumulate(curve) if curve.size else curve
 
 
 def curve_as_run(costs: SpaceCost, trials: Sequence[Tried], *, directions: int = DIRECTIONS) -> FloatArray:
     """(trials,) hypervolume after each trial of the designs that were tried, and of no others; never falls."""
-    if costs.many is not None:
-        names, reference = costs.many, costs.reference
-        shadows = []
-        for trial in trials:
-            found = costs.designs(trial.model)
-            rows = found.front(names) if trial.accelerator is None else np.array([trial.accelerator])
-            shadows.append(shadow(found.points(rows[found.within[rows]], names), reference, directions))
-        return hypervolumes([trial.accuracy for trial in trials], shadows, costs.limits.floor)
-    accuracy: list[float | None] = []
-    designs: list[tuple[FloatArray, FloatArray | None]] = []
+    names, points = costs.objectives.minimise, []
     for trial in trials:
         found = costs.designs(trial.model)
-        if trial.accelerator is None:
-            chosen = np.array([k for k in (found.best(costs.objective),) if k is not None], dtype=np.int64)
-            if costs.both is not None:
-                chosen = found.front(costs.both)
-        else:
-            chosen = np.array([trial.accelerator], dtype=np.int64)[found.within[[trial.accelerator]]]
-        one = found.quantity(costs.objective)[chosen]
-        designs.append((one, None if costs.both is None else found.quantity(costs.both[1])[chosen]))
-        accuracy.append(trial.accuracy if chosen.size else None)
-    return _curve(accuracy, designs, costs.reference, costs.limits.floor)
+        rows = found.front(names) if trial.accelerator is None else np.array([trial.accelerator])
+        points.append(found.points(rows[found.within[rows]], names))
+    accuracy = [trial.accuracy for trial in trials]
+    curve = hypervolume_curve(accuracy, points, costs.reference, costs.limits.floor, directions=directions)
+    return np.maximum.accumulate(curve) if curve.size else curve
 
 
-def _curve(
-    accuracy: Sequence[float | None],
-    designs: Sequence[tuple[FloatArray, FloatArray | None]],
-    reference: tuple[float, ...],
-    floor: float,
-) -> FloatArray:
-    values: list[float] = []
-    levels: list[float] = []
-    one: list[float] = []
-    both: list[tuple[FloatArray, FloatArray]] = []
-    for level, (first, second) in zip(accuracy, designs, strict=True):
-        if level is not None and first.size:
-            levels.append(level)
-            if second is None:
-                one.append(float(first.min()))
-            else:
-                both.append((first, second))
-        if len(reference) == 1:
-            values.append(hypervolume(levels, one, reference[0], floor))
-        else:
-            values.append(layers(levels, both, (reference[0], reference[1]), floor).hypervolume)
-    return np.maximum.accumulate(np.array(values, dtype=np.float64)) if values else np.empty(0)
+def points_of(problem: SearchProblem, model: int) -> FloatArray:
+    """(points, costs) a model's hardware front as the search knows it."""
+    if problem.many is not None:
+        return problem.many.of(model)[0]
+    if problem.fronts is not None:
+        return np.stack(problem.fronts.of(model)[:2], axis=1)
+    return problem.cost[[model], None]
 
 
 def best_possible(problem: SearchProblem, accuracy: FloatArray, *, directions: int = DIRECTIONS) -> float:
@@ -163,23 +128,14 @@ def incumbents(problem: SearchProblem, trials: Sequence[Tried]) -> IntArray:
     """Positions of the trials whose models have a design on the front, equal ones once; one cost: by rising cost."""
     done = [k for k, trial in enumerate(trials) if trial.accuracy is not None and trial.accuracy >= problem.floor]
     accuracy = [float(trials[k].accuracy or 0.0) for k in done]
-    if problem.many is not None:
-        found = [problem.many.of(trials[k].model)[0] for k in done]
-        return np.array(sorted({done[k] for owners, _ in levels_of(accuracy, found) for k in owners}), dtype=np.int64)
-    if problem.fronts is None:
-        members = front(accuracy, [problem.cost[trials[k].model] for k in done])
-        return np.array([done[k] for k in members], dtype=np.int64)
-    kept: set[int] = set()
-    so_far = Region.of([], [], (np.inf, np.inf))
-    for level in sorted(set(accuracy), reverse=True):
-        group = [trial for trial, own in zip(done, accuracy, strict=True) if own == level]
-        fronts = [problem.fronts.of(trials[trial].model) for trial in group]
-        owner = np.repeat(group, [points[0].size for points in fronts])
-        first, second = (np.concatenate([points[k] for points in fronts]).astype(np.float64) for k in (0, 1))
-        corners = front2(first, second)
-        corners = corners[~so_far.dominates(first[corners], second[corners])]
-        kept |= {int(trial) for trial in owner[corners]}
-        so_far = so_far.united(Region.of(first, second, so_far.reference))
+    own = [points_of(problem, trials[k].model) for k in done]
+    kept = {
+        done[k]: float(own[k][place, 0])
+        for owners, at in levels_of(accuracy, own)
+        for k, place in zip(owners, at, strict=True)
+    }
+    if len(problem.reference) == 1:
+        return np.array(sorted(kept, key=lambda k: (kept[k], k)), dtype=np.int64)
     return np.array(sorted(kept), dtype=np.int64)
 
 

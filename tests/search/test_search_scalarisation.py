@@ -224,7 +224,7 @@ def test_fronts_of_the_problem_are_those_of_its_single_models(make):
         costs = make(names, quantile, latency=0.02) if "water" not in names else make(("tcdp", "area", "energy"))
         many = costs.problem().many
         for model in range(0, SPACE.size, 5):
-            points = costs.points_of(model)
+            points = costs.front_of(model).points
             assert many.of(model)[0] == pytest.approx(points, rel=1e-3 if quantile == "p95" else 1e-9)
             assert points[:, 0].min(initial=np.inf) == pytest.approx(costs.cost[model], rel=1e-3)
 
@@ -255,7 +255,7 @@ def test_models_with_too_many_parameters_are_infeasible(costs, make):
 def test_front_members_are_all_undominated_designs(costs):
     trials = [t for t in trials_of(3) if t.accuracy is not None]
     members = derive_front(costs, trials)
-    everything = [(-t.accuracy, *p) for t in trials for p in costs.points_of(SPACE.index(t.dimensions))]
+    everything = [(-t.accuracy, *p) for t in trials for p in costs.front_of(SPACE.index(t.dimensions)).points]
     assert {(-m.trial.accuracy, *m.design.minimised) for m in members} == undominated(np.array(everything))
     assert [m.design.objective for m in members] == sorted(m.design.objective for m in members)
     assert derive_front(costs, []) == ()
@@ -299,7 +299,7 @@ def test_a_limit_never_enlarges_the_hypervolume(costs, make, seed, name):
     limited = make(**{name: bound})
 
     def volume(found):
-        points = [found.points_of(SPACE.index(t.dimensions)) for t in trials]
+        points = [found.front_of(SPACE.index(t.dimensions)).points for t in trials]
         return hypervolumes([t.accuracy for t in trials], [shadow(p, costs.reference) for p in points])[-1]
 
     assert volume(limited) <= volume(costs)

@@ -19,7 +19,7 @@ from catransformers.hardware.technology import technology
 from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.geometry.pareto import hypervolume
-from catransformers.search.problem import Limits, Objectives, Observation, SearchProblem, reference_cost
+from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation, SearchProblem
 from catransformers.search.space import model_space
 from catransformers.search.strategies import DesignStrategy, strategy
 from catransformers.search.strategies.design_space import DesignSpace
@@ -163,7 +163,7 @@ def landscape(space, infeasible=False):
     cost = 1 + u @ np.linspace(1.0, 0.3, u.shape[1]) + u[:, 0] * u[:, 2]
     weights = np.array([1.0, 0.5, 1.4, 0.5, 0.7, 0.3, 0.9, 0.3])
     accuracy = expit(1.0 - (1 - u) ** 1.5 @ weights)
-    reference = reference_cost(float(cost[-1]), cost)
+    reference = REFERENCE_MARGIN * float(cost[-1])
     if infeasible:
         cost = np.where(np.random.default_rng(0).random(cost.size) < 0.5, np.inf, cost)
         cost[-1] = np.inf

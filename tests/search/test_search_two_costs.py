@@ -66,7 +66,7 @@ def run(problem, trials, seed=0, workers=1, fails=()):
 def test_the_fronts_of_a_real_space_are_those_of_its_single_models(names, make):
     costs = make(Objectives(names), latency=0.02)
     for model in range(0, SPACE.size, 7):
-        x, y = costs.front_of(model)
+        x, y = costs.front_of(model).points.T
         kept = costs.fronts.of(model)
         assert kept[0] == pytest.approx(x, rel=1e-6)
         assert kept[1] == pytest.approx(y, rel=1e-6)
@@ -126,7 +126,7 @@ def test_front_members_are_all_undominated_designs(costs):
         (t.accuracy, float(x), float(y))
         for t in trials
         if t.accuracy is not None
-        for x, y in zip(*costs.front_of(SPACE.index(t.dimensions)), strict=True)
+        for x, y in costs.front_of(SPACE.index(t.dimensions)).points
     ]
     expected = {
         p for p in everything if not any(q != p and q[0] >= p[0] and q[1] <= p[1] and q[2] <= p[2] for q in everything)
@@ -179,7 +179,7 @@ def test_a_limit_never_enlarges_the_hypervolume(costs, make, seed, name):
     limited = make(**{name: bound})
 
     def volume(found):
-        fronts = [found.front_of(SPACE.index(t.dimensions)) for t in trials]
+        fronts = [found.front_of(SPACE.index(t.dimensions)).points.T for t in trials]
         return layers([t.accuracy for t in trials], fronts, costs.reference).hypervolume
 
     assert volume(limited) <= volume(costs) * (1 + 1e-12)

@@ -234,16 +234,5 @@ class Proposal:
     accelerator: int | None = None
 
 
-#: The reference cost is this much above the base model's, so that the base itself counts.
+#: Each cost of the reference point is this much above the base model's, so that the base itself counts.
 REFERENCE_MARGIN = 1.1
-
-
-def reference_cost(base_cost: float, cost: FloatArray) -> float:
-    """The cost of the reference point: 1.1 × the base model's on its best accelerator.
-
-    Where the base breaks a limit, the dearest feasible model stands in for it. Fixed by the study alone, never by
-    its trials, so that hypervolumes of different strategies and moments compare.
-    """
-    if np.isfinite(base_cost):
-        return REFERENCE_MARGIN * base_cost
-    return REFERENCE_MARGIN * float(np.max(cost[np.isfinite(cost)]))

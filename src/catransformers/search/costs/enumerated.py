@@ -36,7 +36,6 @@ from catransformers.search.problem import (
     Objective,
     Objectives,
     SearchProblem,
-    reference_cost,
 )
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.units import GIGA
@@ -66,12 +65,13 @@ class SpaceCost(Costs):
     @cached_property
     def fronts(self) -> HardwareFronts | None:
         """Where two quantities are minimised, every model's exact front in them under the limits; takes a while."""
-        if self.both is None:
+        names = self.objectives.minimise
+        if len(names) != 2:
             return None
         found = hardware_fronts(
             self.stacks,
             self.silicon,
-            self.both,
+            (names[0], names[1]),
             self.limits.of_designs(),
         )
         if self.limits.parameters is not None:
@@ -81,12 +81,12 @@ class SpaceCost(Costs):
     @cached_property
     def many_designs(self) -> ManyCosts | None:
         """Where three quantities or more are minimised, the designs of all models."""
-        if self.many is None:
+        if len(self.objectives.minimise) < 3:
             return None
         return many_costs(
             self.stacks,
             self.silicon,
-            self.many,
+            self.objectives.minimise,
             self.reference,
             self.limits.of_designs(),
             allowed=np.isfinite(self.cost),
@@ -101,28 +101,20 @@ class SpaceCost(Costs):
     def reference(self) -> tuple[float, ...]:
         """The costs of the hypervolume's reference point, fixed by the study alone.
 
-        Of one quantity: `problem.reference_cost`. Of two: 1.1 × the dearest that the base model's own front is in
-        each; where the base breaks a limit, 1.1 × the dearest that any model's front is. Of more: as of two, but
-        where the base breaks a limit, the model whose least first cost is greatest stands in for it.
+        1.1 × the dearest that the base model's own front is in each cost. Where the base breaks a limit, the model
+        whose least first cost is greatest stands in for it; of two costs, the fronts of all models.
 
         Raises:
             InfeasibleError: if no model of the space has a feasible accelerator.
         """
-        if self.many is not None:
-            found = self.base_designs if self.base_designs.within.any() else self.designs(self._dearest)
-            points = found.points(found.front(self.many), self.many)
-            return tuple(REFERENCE_MARGIN * float(end) for end in points.max(axis=0))
-        if self.both is None:
-            base = self.base_best.objective if self.base_best.feasible else np.inf
-            return (reference_cost(base, self.cost),)
-        own = self.base_designs.front(self.both)
+        names = self.objectives.minimise
+        own = self.base_designs.front(names)
         if own.size:
-            ends = [float(self.base_designs.quantity(name)[own].max()) for name in self.both]
+            ends = self.base_designs.points(own, names).max(axis=0)
         else:
-            _ = self.cost  # says why, if nothing is feasible
-            assert self.fronts is not None  # noqa: S101 - there are two quantities
-            ends = [float(self.fronts.first.max()), float(self.fronts.second.max())]
-        return tuple(REFERENCE_MARGIN * end for end in ends)
+            dearest = self._dearest  # says why, if nothing is feasible
+            ends = self.front_of(dearest).points.max(axis=0) if self.fronts is None else self.fronts.dearest
+        return tuple(REFERENCE_MARGIN * float(end) for end in ends)
 
     @cached_property
     def _cheapest(self) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -182,7 +174,7 @@ class SpaceCost(Costs):
             reference_cost=first,
             objectives=self.objectives,
             fronts=self.fronts,
-            second_reference=further[0] if self.both else None,
+            second_reference=further[0] if len(further) == 1 else None,
             floor=self.limits.floor,
             many=self.many_designs,
         )

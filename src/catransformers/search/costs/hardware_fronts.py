@@ -58,6 +58,11 @@ class HardwareFronts:
         )
 
     @property
+    def dearest(self) -> tuple[float, float]:
+        """The greatest first and second cost of any point."""
+        return float(self.first.max()), float(self.second.max())
+
+    @property
     def feasible(self) -> NDArray[np.bool_]:
         """(models,) whether a model has any point."""
         return np.asarray(np.diff(self.start) > 0)

@@ -201,7 +201,6 @@ class LargeProblem:
         self.reference, self.floor = costs.reference, costs.limits.floor
         self.reference_cost = self.reference[0]
         self.screen = Screen(costs.space, costs.coarse)
-        self._fronts: dict[int, tuple[FloatArray, FloatArray]] = {}
         self._points: dict[int, FloatArray] = {}
 
     @property
@@ -217,16 +216,10 @@ class LargeProblem:
         """The least first cost of a model over the whole table; infinite where no accelerator is feasible."""
         return self.costs.cost_of(index)
 
-    def front_of(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """A model's exact hardware front over the whole table, where two costs are minimised."""
-        if index not in self._fronts:
-            self._fronts[index] = self.costs.front_of(index)
-        return self._fronts[index]
-
     def points_of(self, index: int) -> FloatArray:
-        """A model's exact hardware front in all costs, (points, costs)."""
+        """A model's exact hardware front over the whole table, (points, costs)."""
         if index not in self._points:
-            self._points[index] = self.costs.points_of(index)
+            self._points[index] = self.costs.front_of(index).points
         return self._points[index]
 
     def in_order(self) -> Iterator[int]:

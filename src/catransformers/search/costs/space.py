@@ -7,7 +7,7 @@ those that are asked for. What they answer of one model is the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -23,6 +23,19 @@ from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
 from catransformers.search.problem import Limits, Objective, Objectives, Searched
 from catransformers.search.space import FloatArray, ModelSpace
 from catransformers.workloads import families
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareFront:
+    """A model's designs that no other accelerator beats in all costs.
+
+    Args:
+        points: (points, costs) SI, by rising first cost.
+        design: the place of a point → its design.
+    """
+
+    points: FloatArray
+    design: Callable[[int], DesignCost]
 
 
 @dataclass(frozen=True)
@@ -88,18 +101,6 @@ class Costs(ABC):
         """The quantity that is minimised (first)."""
         return self.objectives.first
 
-    @property
-    def both(self) -> tuple[str, str] | None:
-        """The two quantities that are minimised; None where it is one, or more."""
-        names = self.objectives.minimise
-        return (names[0], names[1]) if len(names) == 2 else None
-
-    @property
-    def many(self) -> tuple[str, ...] | None:
-        """The quantities that are minimised where they are three or more; else None."""
-        names = self.objectives.minimise
-        return names if len(names) > 2 else None
-
     def under(self, scenario: Scenario, limits: Limits, silicon: Silicon) -> Self:
         """The same models and accelerators under another scenario, and what follows from it."""
         return replace(self, scenario=scenario, limits=limits, silicon=silicon)
@@ -116,19 +117,15 @@ class Costs(ABC):
         """(models,) their least objectives."""
         return np.array([self.cost_of(model) for model in models], dtype=np.float64)
 
-    def front_of(self, index: int) -> tuple[FloatArray, FloatArray]:
-        """Model `index`: first and second costs of its exact hardware front, where two quantities are minimised."""
-        if self.both is None:
-            raise ValueError("this study minimises one quantity")
-        found = self.designs(index)
-        chosen = found.front(self.both)
-        return found.quantity(self.both[0])[chosen], found.quantity(self.both[1])[chosen]
-
-    def points_of(self, index: int) -> FloatArray:
-        """(points, costs) the exact hardware front of model `index` in all that is minimised."""
+    def front_of(self, index: int) -> HardwareFront:
+        """The exact hardware front of model `index` in all that is minimised, under the limits."""
         names = self.objectives.minimise
+        if len(names) == 1:  # the least cost is known without a look at all designs
+            least = np.array([[self.cost_of(index)]])
+            return HardwareFront(least[np.isfinite(least[:, 0])], lambda _: self.best(index))
         found = self.designs(index)
-        return found.points(found.front(names), names)
+        rows = found.front(names)
+        return HardwareFront(found.points(rows, names), lambda place: self.design(found, int(rows[place])))
 
     @cached_property
     def base_designs(self) -> Designs:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from catransformers.search.geometry.regions import front2
+
 FloatArray = NDArray[np.float64]
 
 
@@ -39,6 +41,8 @@ def frontk(points: ArrayLike) -> NDArray[np.int64]:
     Points of infinite cost are never on the front; of equal points the first one is kept.
     """
     costs = np.asarray(points, dtype=np.float64)
+    if costs.shape[1] == 2:
+        return front2(costs[:, 0], costs[:, 1])
     rest = np.flatnonzero(np.isfinite(costs).all(axis=1))
     # In lexicographic order no point is beaten by a later one: each first one left is a member.
     rest = rest[np.lexsort((rest, *costs[rest].T[::-1]))]

@@ -89,7 +89,12 @@ class PoolSearch:
 
             return over_steps, steps.hypervolume
         reference = (problem.reference[0], problem.reference[1])
-        known = layers(posterior.levels, [problem.front_of(model) for model in trials], reference, problem.floor)
+        known = layers(
+            posterior.levels,
+            [(own[:, 0], own[:, 1]) for own in map(problem.points_of, trials)],
+            reference,
+            problem.floor,
+        )
 
         def over_layers(mean: FloatArray, deviation: FloatArray, costed: Costed) -> FloatArray:
             assert isinstance(costed, HardwareFronts)  # noqa: S101 - there are two costs
