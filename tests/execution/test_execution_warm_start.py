@@ -17,7 +17,7 @@ from catransformers.config.study import parse, read
 from catransformers.errors import InputError, IntegrityError
 from catransformers.execution import events
 from catransformers.execution.events import StudyChecked
-from catransformers.execution.local import Ended
+from catransformers.execution.local import Ended, LocalExecutor
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, read_result
 from catransformers.execution.results import load_study
@@ -80,14 +80,20 @@ def describe(folder):
         model.with_suffix(".json").write_text(json.dumps(content))
 
 
-@pytest.fixture
-def old(study, fake, tmp_path):
-    """A finished study of eight trials by the fake worker."""
-    folder = tmp_path / "old"
-    results = run_study(study(search__trials=8), folder, executor=fake)
+@pytest.fixture(scope="session")
+def finished(study, tmp_path_factory):
+    """A finished study of eight trials by the fake worker, made once; copy it."""
+    folder = tmp_path_factory.mktemp("finished") / "old"
+    worker = LocalExecutor(command=(sys.executable, str(DRIVE.with_name("fake_worker.py"))))
+    run_study(study(search__trials=8), folder, executor=worker)
     describe(folder)
-    fake.started.clear()
-    return results
+    return folder
+
+
+@pytest.fixture
+def old(finished, tmp_path):
+    """A copy of the finished study."""
+    return load_study(Path(shutil.copytree(finished, tmp_path / "old")))
 
 
 @pytest.fixture
