@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from catransformers.designs.estimate import Estimate, estimate
-from catransformers.designs.explain import QUANTITIES, WORTH_IT, Change, Explanation, explain, peak_power_w
+from catransformers.designs.explain import QUANTITIES, WORTH_IT, Change, Explanation, explain
 from catransformers.reports.estimate.explanation import conclusions, effect, findings, what
 from catransformers.reports.wording import breakable
 
@@ -213,7 +213,7 @@ def test_plain_data(resident: Explanation) -> None:
 
 def test_peak_power_is_that_of_the_hungriest_operator(streamed: Explanation) -> None:
     cost = streamed.estimate.cost
-    peak = peak_power_w(cost)
+    peak = cost.peak_power_w
     assert peak > cost.energy_j / cost.latency_s
     alone = [row.energy_j / row.latency_s for row in cost.rows if row.kind == "gemm"]
     assert peak >= max(alone)

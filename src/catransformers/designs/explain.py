@@ -18,7 +18,6 @@ from catransformers.designs.estimate import DesignTable, Estimate, evaluate
 from catransformers.display import Displayed
 from catransformers.errors import InputError
 from catransformers.hardware.accelerator import LIMITS, OPTIONAL, REQUIRED, Accelerator, AcceleratorTable
-from catransformers.hardware.cost import WorkloadCost
 from catransformers.hardware.operator_cost import ENERGY_PARTS, RESOURCES
 from catransformers.hardware.technology import DRAM_NAMES, Technology
 from catransformers.units import KIB, MIB, MM2_PER_M2
@@ -165,19 +164,6 @@ def explain(estimate: Estimate) -> Explanation:
         missing_bytes=0 if cost.resident else round(cost.needed_bytes - cost.buffer_bytes),
         changes=tuple(_changes(estimate)),
     )
-
-
-def peak_power_w(cost: WorkloadCost) -> float:
-    """The mean power of the operator that draws most, what rides on it included, W."""
-    groups: list[tuple[float, float]] = []
-    for row in cost.rows:
-        rides = row.cycles < max(row.busy_cycles.values()) * (1 - 1e-9)
-        if rides and groups:
-            energy, seconds = groups.pop()
-            groups.append((energy + row.energy_j, seconds + row.latency_s))
-        else:
-            groups.append((row.energy_j, row.latency_s))
-    return max((energy / seconds for energy, seconds in groups if seconds > 0), default=0.0)
 
 
 @dataclass(frozen=True, slots=True)

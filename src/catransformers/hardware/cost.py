@@ -109,6 +109,19 @@ class WorkloadCost:
     frequency_hz: float
     rows: tuple[OperatorCost, ...]
 
+    @property
+    def peak_power_w(self) -> float:
+        """The mean power of the operator that draws most, what rides on it included, W."""
+        groups: list[tuple[float, float]] = []
+        for row in self.rows:
+            rides = row.cycles < max(row.busy_cycles.values()) * (1 - 1e-9)
+            if rides and groups:
+                energy, seconds = groups.pop()
+                groups.append((energy + row.energy_j, seconds + row.latency_s))
+            else:
+                groups.append((row.energy_j, row.latency_s))
+        return max((energy / seconds for energy, seconds in groups if seconds > 0), default=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class GemmMapping:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from catransformers.designs.estimate import Estimate
-from catransformers.designs.explain import peak_power_w
 from catransformers.reports.terminal.screen import carbon, console, quantity, table
 
 _BLOCKS = {"mac": "array", "local": "local buffers", "vector": "vector unit", "global": "global buffer"}
@@ -45,7 +44,7 @@ def _silicon(result: Estimate) -> list[Sequence[str]]:
         ("memory needed", _mebibytes(cost.needed_bytes), f"{fits} the global buffer's {_mebibytes(cost.buffer_bytes)}"),
         ("SRAM cells", f"{cost.memories['local']}, {cost.memories['global']}", "local and global buffers"),
         ("clock", f"{cost.frequency_hz / 1e6:,.4g} MHz", ""),
-        ("power", quantity(result.power_w, "W"), f"while it runs; {quantity(peak_power_w(cost), 'W')} at most"),
+        ("power", quantity(result.power_w, "W"), f"while it runs; {quantity(cost.peak_power_w, 'W')} at most"),
         ("idle power", quantity(cost.idle_w, "W"), f"while it waits; {quantity(mean, 'W')} on average over its life"),
     ]
 
