@@ -16,19 +16,19 @@ from catransformers.extras import not_installed
 
 #: verb → one line of help; the verb's module has a click command of the same name.
 VERBS = {
-    "demo": "The whole tool in minutes, offline: search the embedded study, end with a report.",
+    "demo": "Try the whole tool offline, in minutes: search the embedded study and write its report.",
     "search": "Run or resume a study: find the models and accelerators that emit the least carbon.",
     "estimate": "Latency, energy, area and carbon of one model on one accelerator.",
     "sweep": "One model on every accelerator of a space: the exact front of carbon, latency, energy, area.",
-    "status": "What a study knows so far: trials, front, time left.",
-    "analyse": "A study asked again: fronts under limits, designs of equal accuracy, shares, what is pruned.",
+    "status": "Show what a study knows so far: trials, front, time left.",
+    "analyse": "Ask a study more: fronts under other limits, designs of equal accuracy, carbon shares, what is pruned.",
     "report": "Write a study's report: one HTML file, CSV and JSON of the front, checkpoints.",
-    "train": "The final training of a trial's model, with its base as teacher; several GPUs, exact resume.",
-    "evaluate": "A model on data sets: clip-benchmark's where they are present, or its study's task.",
-    "export": "A model for other tools: Hugging Face, open_clip, timm, ONNX; with its model card.",
-    "carbon": "The carbon model by itself: dies, memory, grids, scenarios, designs compared, what a front hangs on.",
+    "train": "Train a trial's model to the end, with its base as teacher; several GPUs, exact resume.",
+    "evaluate": "Evaluate a model: on clip-benchmark's data sets, or on its study's task.",
+    "export": "Write a model for other tools: Hugging Face, open_clip, timm, ONNX; with a model card.",
+    "carbon": "The carbon model on its own: dies, memory, grids, scenarios, comparisons, sensitivity of a front.",
     "schedule": "When, and in which region, a job's electricity emits the least carbon.",
-    "doctor": "What is installed here, what is missing, and the command that mends it.",
+    "doctor": "Check what is installed and what is missing, with the command that fixes it.",
 }
 
 

@@ -39,7 +39,7 @@ all_option = click.option("--all", "everything", is_flag=True, help="Show every 
 
 @click.group(cls=VerbGroup, no_args_is_help=True)
 def analyse() -> None:
-    """The studies of the paper, answered by the trained models of the study in DIR; nothing is trained.
+    """The paper's analyses, answered by the trained models of the study in DIR; nothing is trained.
 
     A study knows the accuracies of its trained models, and what each costs on every accelerator: so fronts under other
     limits, designs of equal accuracy, shares of carbon and what the front prunes follow in seconds.

@@ -13,7 +13,7 @@ from catransformers.cli.groups import VerbGroup
 
 @click.group(cls=VerbGroup, no_args_is_help=True)
 def carbon() -> None:
-    """The carbon model by itself: dies, memory, grids, scenarios; designs compared; what a study's front hangs on.
+    """The carbon model on its own: dies, memory, grids, scenarios, designs compared, sensitivity of a study's front.
 
     How it counts, formula by formula: docs/carbon.md.
     """

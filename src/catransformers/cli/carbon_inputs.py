@@ -1,6 +1,6 @@
 """What the carbon commands share when they read: numbers checked as a scenario's keys are, and designs.
 
-Options are taken as text and read here, so that all mistakes of a command line are told at once.
+Options are taken as text and read here, so that all mistakes of a command line are reported at once.
 """
 
 from __future__ import annotations

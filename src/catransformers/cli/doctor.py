@@ -1,4 +1,4 @@
-"""`catransformers doctor`: what is installed, what is missing or broken, and the command that mends it."""
+"""`catransformers doctor`: what is installed, what is missing or broken, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ storage = lazy("catransformers.models.loading.storage")
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One line of the doctor: what was looked at, how it is (`ok`, `missing`, `broken`), and what mends it."""
+    """One line of the doctor: what was looked at, how it is (`ok`, `missing`, `broken`), and what fixes it."""
 
     item: str
     state: str
@@ -49,7 +49,7 @@ _LIBRARIES = {
 @click.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """What is installed here, what is missing, and the exact command that mends it.
+    """Check what is installed and what is missing, with the exact command that fixes it.
 
     Exits with 0 when everything that the core needs is there, else with 1.
     """

@@ -50,10 +50,10 @@ BATCH_SIZE = 64
 )
 @json_option
 def evaluate(study: Path | None, trial: int | None, as_json: bool, **options: Any) -> None:
-    """Judge a model: on its study's task beside its base, or zero-shot on clip-benchmark's data sets.
+    """Evaluate a model: on its study's task beside its base, or zero-shot on clip-benchmark's data sets.
 
     With --datasets every data set that is found is evaluated, and one table ends with the averages by group. What was
-    measured is kept, so that the same command goes on after an interruption.
+    measured is kept, so that the same command resumes after an interruption.
 
     \b
     Examples:

@@ -25,8 +25,8 @@ from catransformers.reports.terminal.study import show_report
 def search(study: Path, out: Path | None, trials: int | None, workers: int | None) -> None:
     """Run or resume the study in STUDY.toml.
 
-    The whole file is checked before anything is written, and every mistake is told at once. Interrupted or killed at
-    any moment, the same command goes on where it was: no finished trial is lost, and the end is the same.
+    The whole file is checked before anything is written, and all mistakes are reported at once. Interrupted or killed
+    at any moment, the same command resumes where it stopped: no finished trial is lost, and the result is the same.
 
     The study's folder then holds the resolved study.toml, the store study.db, a folder per trial with its checkpoint,
     and report/ (see `catransformers report`). In mode hardware the model is fixed: its exact front over all

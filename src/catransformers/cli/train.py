@@ -54,7 +54,7 @@ from catransformers.reports.terminal.training import TrainingProgress, show_trai
 def train(study: Path | None, trial: int | None, out: Path | None, as_json: bool, **options: Any) -> None:
     """Train the model of a trial to the end, with the study's base as its teacher.
 
-    Interrupted or killed, the same command goes on exactly where it was. On several GPUs or machines start it with
+    Interrupted or killed, the same command resumes exactly where it stopped. On several GPUs or machines start it with
     torchrun or `accelerate launch`; batches are then shared, and the result is the same, up to rounding.
 
     \b
