@@ -17,7 +17,7 @@ from catransformers.carbon.scenario_keys import region
 from catransformers.config.section import Bounded, Each, Section, Several, Text, Within, key, real, whole
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.reading import Choice, Flag, Rule
-from catransformers.registry import EXECUTORS, METERS, Registry
+from catransformers.registry import EXECUTORS, FAMILIES, METERS, Registry
 
 Mode = Literal["carbon", "latency", "energy", "all", "hardware"]
 Quantity = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
@@ -104,7 +104,7 @@ class ImportanceSection(Section):
 class ModelSection(Section):
     """Which model to start from, how it is used, how it is pruned and which dimensions may shrink."""
 
-    family: str | None = key(Choice(("clip", "vit", "bert", "llama")), None)
+    family: str | None = key(_registered(FAMILIES), None)
     base: str = key(FILLED, "embedded")
     pretrained: str | None = key(TEXT, None)
     allow_network: bool = key(FLAG, False)

@@ -23,6 +23,7 @@ from catransformers.accuracy.data import DataSource, Sample, UnreadableError
 from catransformers.accuracy.metrics.evaluation import BATCH
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.errors import InputError, Problem
+from catransformers.workloads.families import family_of
 
 if TYPE_CHECKING:
     from catransformers.accuracy.metrics.score import Score
@@ -201,7 +202,7 @@ def text_length(section: AccuracySection, base: Base) -> int:
         InputError: if the model admits fewer.
     """
     spec = base.net.spec
-    usual = spec.encoder.tokens if spec.family == "bert" else min(LANGUAGE_TOKENS, spec.max_tokens)
+    usual = min(LANGUAGE_TOKENS, spec.max_tokens) if family_of(spec).generates else spec.encoder.tokens
     length: int = usual if section.tokens is None else section.tokens
     if length > spec.max_tokens:
         what = f"{length} are more than {base.name!r} admits"
