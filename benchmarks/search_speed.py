@@ -30,11 +30,13 @@ from landscapes import NOISE, luck, smooth_logit
 from scipy.special import expit
 
 from catransformers.carbon.scenario import named_scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.large_space import enumerable, large_space_cost
-from catransformers.search.problem import Limits, Objective, Objectives, Observation
+from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace, model_space
 from catransformers.search.strategies import strategy
 from catransformers.workloads.zoo import named_spec
@@ -48,7 +50,7 @@ TRIALS = 100
 class Case:
     """A study: costs that are minimised, a limit on latency in s, accelerators, how finely models are cut."""
 
-    minimise: tuple[Objective, ...]
+    minimise: tuple[str, ...]
     latency: float | None = None
     hardware: str = "edge"
     fine: bool = False

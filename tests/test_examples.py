@@ -9,10 +9,10 @@ import pytest
 
 from catransformers.accuracy.tasks import TASKS
 from catransformers.config.study import read
+from catransformers.designs.limits import Limits
 from catransformers.execution.studies.assemble import accelerators_of, assemble, check, model_space_of, scenario_of
 from catransformers.hardware.technology import technology
 from catransformers.models.loading.torchvision_compat import ENVIRONMENT
-from catransformers.search.problem import Limits
 
 FOLDER = Path(__file__).resolve().parents[1] / "examples"
 STUDIES = sorted(FOLDER.glob("*.toml"))

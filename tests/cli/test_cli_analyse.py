@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from catransformers.designs.limits import Limits
 from catransformers.execution.results import load_study
 from catransformers.search.analysis import fronts_under, iso_accuracy, pruning, shares
-from catransformers.search.problem import Limits
 
 ROOT = Path(__file__).parents[2]
 VERBS = ("fronts", "iso-accuracy", "shares", "pruned")

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from catransformers.designs import estimate as design
 from catransformers.designs import sweep as module
-from catransformers.designs.limits import SweepLimits, infeasible
-from catransformers.designs.quantities import Quantities
+from catransformers.designs.limits import Limits, infeasible
 from catransformers.designs.sweep import OBJECTIVES, USUAL, Sweep, SweepInputs, sweep
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.hardware.accelerator import AcceleratorTable
@@ -108,7 +107,7 @@ def test_the_same_sweep_gives_the_same_object(whole: Sweep, tmp_path: object) ->
 
 def test_limits_cut_the_space_before_the_front(whole: Sweep) -> None:
     middle = {name: float(np.quantile(whole.quantity(name), 0.7)) for name in ("latency", "area", "power", "tops")}
-    limited = swept(limits=SweepLimits(**middle))
+    limited = swept(limits=Limits(**middle))
     inside = np.all([whole.quantity(name) <= bound for name, bound in middle.items()], axis=0)
     assert 0 < inside.sum() < len(whole.table)
     assert limited.within.tolist() == inside.tolist()
@@ -119,7 +118,7 @@ def test_limits_cut_the_space_before_the_front(whole: Sweep) -> None:
 def test_a_limit_at_a_designs_own_value_keeps_it(whole: Sweep) -> None:
     for name in ("latency", "energy", "area", "power", "carbon"):
         least = float(whole.quantity(name).min())
-        assert swept(limits=SweepLimits(**{name: least})).within.sum() >= 1
+        assert swept(limits=Limits(**{name: least})).within.sum() >= 1
 
 
 def test_what_would_relax_a_limit_does(whole: Sweep) -> None:
@@ -147,7 +146,11 @@ def test_of_two_limits_either_can_be_raised(whole: Sweep) -> None:
 
 def test_limits_that_must_be_raised_together() -> None:
     latency, area, power = np.array([1.0, 8.0, 9.0]), np.array([9.0, 1.0, 8.0]), np.array([8.0, 9.0, 1.0])
-    error = infeasible({"latency": (latency, 2.0), "area": (area, 2.0), "power": (power, 2.0)}, "three designs")
+    error = infeasible(
+        {"latency": latency, "area": area, "power": power},
+        dict.fromkeys(("latency", "area", "power"), 2.0),
+        "three designs",
+    )
     assert "raise together" in error.levers[0]
     assert error.demand / error.bound == pytest.approx(4.5)
     assert "nor with any one of them raised" in str(error)
@@ -165,9 +168,13 @@ def test_the_levers_of_an_infeasible_set_always_suffice(
     names = ("power", "tops", "carbon")  # these are shown in SI
     if (table <= np.array(bounds)).all(axis=1).any():
         return
-    limited = {name: (table[:, i], bounds[i]) for i, name in enumerate(names)}
+    columns = {name: table[:, i] for i, name in enumerate(names)}
     keys = {"max_power_w": 0, "max_tops": 1, "max_carbon_kg": 2}
-    levers = [text for text in infeasible(limited, "some designs").levers if text.startswith("raise ")]
+    levers = [
+        text
+        for text in infeasible(columns, dict(zip(names, bounds, strict=True)), "some designs").levers
+        if text.startswith("raise ")
+    ]
     assert levers
     for lever in levers:
         raised = list(bounds)
@@ -254,5 +261,5 @@ def test_ranks_lose_no_difference_to_rounding(whole: Sweep) -> None:
         latency_s=np.ones(3),
         energy_j=np.ones(3),
     )
-    front = module._front(Quantities(found), np.ones(3, dtype=np.bool_), ("carbon", "area"))
+    front = module._front(found, np.ones(3, dtype=np.bool_), ("carbon", "area"))
     assert front.tolist() == [0]

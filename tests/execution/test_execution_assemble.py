@@ -6,9 +6,9 @@ from PIL import Image
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config.study import parse
+from catransformers.designs.quantities import Objectives
 from catransformers.errors import InputError
 from catransformers.execution.studies.assemble import assemble, check, limits_of, objectives_of, scenario_of
-from catransformers.search.problem import Objectives
 
 
 def test_a_right_study_has_no_problems(study):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from catransformers.designs.estimate import estimate, evaluate
+from catransformers.designs.estimate import estimate
+from catransformers.designs.table import evaluate
 from catransformers.errors import InputError
 from catransformers.facts import facts
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable

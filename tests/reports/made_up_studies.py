@@ -17,6 +17,7 @@ from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config.study import StudyConfig, parse
 from catransformers.designs.estimate import Estimate
+from catransformers.designs.limits import Limits
 from catransformers.execution.studies.base_model import base_spec
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import OperatorCost, WorkloadCost
@@ -33,7 +34,6 @@ from catransformers.reports.study.summary import (
 from catransformers.search.costs.enumerated import Attribution, DesignCost
 from catransformers.search.geometry.pareto import front as pareto_front
 from catransformers.search.geometry.pareto import hypervolume
-from catransformers.search.problem import Limits
 from catransformers.study.directory import StudyDirectory
 from catransformers.study.records import EvaluationRecord, ProposalRecord, TrialRecord
 from catransformers.study.store import Store

@@ -4,7 +4,8 @@ from itertools import product
 
 import numpy as np
 
-from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
+from catransformers.designs.table import Silicon
+from catransformers.search.costs.stacks import StackCosts, Stacks
 
 
 def random_stack(rng, accelerators, coarse):

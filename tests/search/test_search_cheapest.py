@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case, repeated
 
+from catransformers.designs.limits import Limits
+from catransformers.designs.table import Silicon
 from catransformers.search.costs.cheapest import cheapest
-from catransformers.search.costs.designs import designs, shortfall
+from catransformers.search.costs.designs import designs, no_accelerator, shortfall
 from catransformers.search.costs.dominance import undominated
-from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
-from catransformers.search.problem import Limits
+from catransformers.search.costs.stacks import StackCosts, Stacks
 
 QUANTITIES = ("carbon", "latency", "energy", "area")
 
@@ -139,7 +140,7 @@ def test_a_shortfall_names_a_limit_that_is_really_missed(seed):
     assert (missed is None) == bool(found.within.any())
     if missed is not None:
         assert missed.demand > missed.bound
-        error = missed.error("the model")
+        error = no_accelerator(missed, "the model")
         assert error.gap > 0
         assert f"max_{missed.quantity}_m" in str(error)
 
@@ -152,4 +153,4 @@ def test_too_many_parameters_is_said_before_anything_else():
     assert missed is not None
     assert (missed.quantity, missed.demand, missed.bound) == ("parameters", 10, 9)
     with pytest.raises(Exception, match="10 parameters, the limit is 9"):
-        raise missed.error("the model")
+        raise no_accelerator(missed, "the model")

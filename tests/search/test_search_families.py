@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
-from catransformers.designs.estimate import evaluate
+from catransformers.designs.limits import Limits
+from catransformers.designs.table import evaluate
 from catransformers.errors import InputError
 from catransformers.hardware.cost import fits_on_chip
 from catransformers.hardware.spaces import space as accelerators
@@ -14,7 +15,7 @@ from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.shapes import prefixes_of, variants_of
 from catransformers.search.geometry.pareto import hypervolume
-from catransformers.search.problem import Limits, Observation
+from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace, default_values, model_space
 from catransformers.search.strategies import strategy
 from catransformers.workloads import families

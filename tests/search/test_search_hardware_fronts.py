@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_spaces import random_case, repeated
 
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import OBJECTIVES, OF_DESIGNS
 from catransformers.search.costs import hardware_fronts as module
 from catransformers.search.costs.designs import designs
 from catransformers.search.costs.hardware_fronts import hardware_fronts
 from catransformers.search.geometry.regions import front2
-from catransformers.search.problem import OBJECTIVES, UNITS, Limits
 
 PAIRS = list(combinations(OBJECTIVES, 2))
 
@@ -24,7 +25,7 @@ def undominated(first, second):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from(PAIRS), st.sets(st.sampled_from(tuple(UNITS)), max_size=2))
+@given(st.integers(0, 2**32 - 1), st.sampled_from(PAIRS), st.sets(st.sampled_from(OF_DESIGNS), max_size=2))
 def test_fronts_equal_brute_force(seed, pair, limited):
     rng, stacks, silicon = random_case(seed, count=1 + seed % 3)
     stacks = repeated(stacks, float(rng.choice([1.0, 0.5, 3.0])))

@@ -9,6 +9,8 @@ import pytest
 from scipy.special import expit
 
 from catransformers.carbon.scenario import named_scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
@@ -19,7 +21,7 @@ from catransformers.search.costs.hardware_fronts import HardwareFronts
 from catransformers.search.costs.large_space import LargeProblem, enumerable, large_space_cost, thinned
 from catransformers.search.geometry.pareto import staircase
 from catransformers.search.geometry.regions import layers
-from catransformers.search.problem import Limits, Objectives, Observation
+from catransformers.search.problem import Observation
 from catransformers.search.space import ModelSpace, model_space
 from catransformers.search.strategies import DesignStrategy, strategy
 from catransformers.search.strategies.local_search import EVERY, neighbours

@@ -9,13 +9,14 @@ from random_spaces import random_case, repeated
 from catransformers.carbon.footprint import footprint_range
 from catransformers.carbon.metrics import tcdp
 from catransformers.carbon.scenario import named_scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import OBJECTIVES, OF_DESIGNS, QUANTITIES, Objectives
 from catransformers.search.costs.carbon_quantile import STEP, QuantileCarbon
 from catransformers.search.costs.cheapest import cheapest
-from catransformers.search.costs.designs import READABLE, designs, shortfall
-from catransformers.search.problem import OBJECTIVES, UNITS, Limits, Objectives
+from catransformers.search.costs.designs import designs, no_accelerator, shortfall
 
 SCENARIO = named_scenario("default")
-LIMITED = tuple(UNITS)
+LIMITED = OF_DESIGNS
 
 
 def brute_force(stacks, silicon, quantity, limits):
@@ -49,7 +50,7 @@ def test_the_quantities_are_what_their_names_say():
     assert np.array_equal(found.quantity("tops"), silicon.tops)
 
 
-@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("name", OF_DESIGNS)
 def test_each_limit_that_is_missed_is_named(name):
     _, stacks, silicon = random_case(11)
     free = designs(stacks.one(0), silicon, Limits(), parameters=1)
@@ -58,7 +59,7 @@ def test_each_limit_that_is_missed_is_named(name):
     missed = shortfall(found, limits)
     assert missed is not None
     assert missed.quantity == name
-    assert READABLE[name][2] in str(missed.error("the model"))
+    assert f"objectives.{QUANTITIES[name].limit}" in str(no_accelerator(missed, "the model"))
 
 
 def test_a_peak_that_is_the_limit_but_for_rounding_keeps_it():

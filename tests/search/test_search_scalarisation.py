@@ -16,6 +16,8 @@ from small_study import BASE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario
 from catransformers.config.study import parse
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import OBJECTIVES, OF_DESIGNS, Objectives
 from catransformers.errors import InfeasibleError
 from catransformers.search.acquisition.scalarisation import SMALLEST, direction, directions, reach
 from catransformers.search.costs import many_costs as module
@@ -27,7 +29,7 @@ from catransformers.search.fronts import convergence, derive_front, representati
 from catransformers.search.geometry.pareto import frontk, hypervolume
 from catransformers.search.geometry.regions import front2, layers
 from catransformers.search.geometry.volumes import hypervolumes, shadow
-from catransformers.search.problem import OBJECTIVES, REFERENCE_MARGIN, UNITS, Limits, Objectives, Observation
+from catransformers.search.problem import REFERENCE_MARGIN, Observation
 from catransformers.search.space import model_space
 from catransformers.search.strategies import strategy
 
@@ -90,7 +92,7 @@ def undominated(points):
 @given(
     st.integers(0, 2**32 - 1),
     st.sampled_from(TRIPLES),
-    st.sets(st.sampled_from(tuple(UNITS)), max_size=2),
+    st.sets(st.sampled_from(OF_DESIGNS), max_size=2),
     st.sampled_from([(1, 1), (2, 3), (5, 2), (99, 99)]),
 )
 def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limited, groups):

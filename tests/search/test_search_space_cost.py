@@ -6,6 +6,7 @@ from small_study import trial
 
 from catransformers.carbon.footprint import footprint
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
+from catransformers.designs.limits import Limits
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.cost import estimate_workload, fits_on_chip
 from catransformers.hardware.spaces import space as accelerators
@@ -13,7 +14,7 @@ from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import convergence, derive_front
 from catransformers.search.geometry.pareto import hypervolume
-from catransformers.search.problem import REFERENCE_MARGIN, Limits
+from catransformers.search.problem import REFERENCE_MARGIN
 from catransformers.search.space import model_space
 from catransformers.workloads import clip
 from catransformers.workloads.zoo import named_spec

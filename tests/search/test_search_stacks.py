@@ -8,10 +8,11 @@ import pytest
 from small_study import BASE, TABLE, TECHNOLOGY
 
 from catransformers.carbon.scenario import scenario_from_mapping
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
 from catransformers.hardware.cost import cost_tables
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.large_space import large_space_cost
-from catransformers.search.problem import Limits, Objectives
 from catransformers.search.space import ModelSpace
 from catransformers.workloads import clip, families
 from catransformers.workloads.spec import ClipSpec

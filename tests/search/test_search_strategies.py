@@ -13,13 +13,15 @@ from scipy.special import expit
 
 from catransformers import registry
 from catransformers.carbon.scenario import named_scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
 from catransformers.errors import InputError
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.geometry.pareto import hypervolume
-from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation, SearchProblem
+from catransformers.search.problem import REFERENCE_MARGIN, Observation, SearchProblem
 from catransformers.search.space import model_space
 from catransformers.search.strategies import DesignStrategy, strategy
 from catransformers.search.strategies.design_space import DesignSpace

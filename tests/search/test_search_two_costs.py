@@ -9,11 +9,13 @@ from search_judge import Tried, attainment, best_possible, curve, curve_as_run, 
 from small_study import SPACE, TABLE, TECHNOLOGY, trial
 
 from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.fronts import convergence, derive_front, representatives
 from catransformers.search.geometry.regions import layers
-from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objectives, Observation
+from catransformers.search.problem import REFERENCE_MARGIN, Observation
 from catransformers.search.strategies import strategy
 from catransformers.search.strategies.training_success import success_probability
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.config.study import Changes, StudyConfig, parse, read, read_tables
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.display import Displayed
 from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.execution.loop import run_study
@@ -21,9 +23,8 @@ from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.other_scenario import results_under
 from catransformers.reports.study.write import write_report
 from catransformers.search.analysis.limited_fronts import LimitedFronts, fronts_under
-from catransformers.search.costs.designs import READABLE, DesignCost
+from catransformers.search.costs.designs import DesignCost
 from catransformers.search.fronts import FrontMember
-from catransformers.search.problem import Limits
 from catransformers.study.records import EvaluationRecord, TrialRecord
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ class Study(Displayed):
 
 
 def _limits(own: Limits, given: Mapping[str, float]) -> Limits:
-    keys = {key.removeprefix("objectives."): (name, factor) for name, (_, factor, key) in READABLE.items()}
+    keys = {row.limit: row for row in QUANTITIES.values()}
     problems, changes = [], {}
     for key, value in given.items():
         if key not in keys:
@@ -149,12 +150,10 @@ def _limits(own: Limits, given: Mapping[str, float]) -> Limits:
         elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
             problems.append(Problem(f"limits: {key}", f"{value!r} is no limit", "a number above 0"))
         else:
-            name, factor = keys[key]
-            changes[name] = value / factor
+            changes[keys[key].name] = value / keys[key].factor
     if problems:
         raise InputError(problems)
-    values = {name: getattr(own, name) for name in own.__dataclass_fields__} | changes
-    return Limits(**values)
+    return own.but(**changes)
 
 
 def open_study(folder: str | PathLike[str]) -> Study:

@@ -143,7 +143,7 @@ def iso_accuracy(
     if accuracy is None and base is None:
         raise InputError(Problem("--accuracy", "the base model's accuracy is not known yet", "a percentage"))
     middle = accuracy / 100 if accuracy is not None else base.accuracy if base is not None else 0.0
-    told = limits["max_latency_ms"] is not None or results.config.objectives.max_latency_ms is not None
+    told = limits["max_latency_ms"] is not None or "latency" in results.config.objectives.limits
     try:
         found = analysis.iso_accuracy(
             results.costs,

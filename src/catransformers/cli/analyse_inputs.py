@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,39 +12,14 @@ import click
 
 from catransformers.carbon.scenario import read_scenario
 from catransformers.cli.inputs import levers_are_options
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import OBJECTIVES, QUANTITIES
 from catransformers.errors import InputError, Problem, Problems, present, unknown_name
 from catransformers.execution.results import StudyResults
-from catransformers.reports.analysis.data import key_of
 from catransformers.reports.analysis.terminal import limit_text
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.other_scenario import results_under
 from catransformers.reports.wording import plural
-from catransformers.search.costs.designs import READABLE
-from catransformers.search.problem import OBJECTIVES, Limits, Objective
-
-#: Quantity → what its option says.
-_LIMITS = {
-    "latency": "No inference may take longer.",
-    "energy": "No inference may take more energy.",
-    "area": "No die may be larger.",
-    "power": "Nor draw more on average while an inference runs.",
-    "tops": "Nor have a higher peak.",
-    "carbon": "Nor emit more, made and used.",
-    "tcdp": "Nor have more carbon × latency.",
-    "water": "Nor take more water, made and used.",
-    "parameters": "No model may have more parameters.",
-}
-_KEYS = {
-    "latency": "max_latency_ms",
-    "energy": "max_energy_mj",
-    "area": "max_area_mm2",
-    "power": "max_power_w",
-    "tops": "max_tops",
-    "carbon": "max_carbon_kg",
-    "tcdp": "max_tcdp_kg_s",
-    "water": "max_water_l",
-    "parameters": "max_parameters",
-}
 
 scenario_option = click.option(
     "--scenario", metavar="NAME|FILE", help="Cost everything under this scenario.  [default: the study's own]"
@@ -61,9 +36,8 @@ def limit_options(metavar: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         command = levers_are_options(command)
-        for quantity, text in reversed(_LIMITS.items()):
-            name = "--" + _KEYS[quantity].replace("_", "-")
-            command = click.option(name, _KEYS[quantity], metavar=metavar, help=text)(command)
+        for row in reversed(list(QUANTITIES.values())):
+            command = click.option(row.option, row.limit, metavar=metavar, help=row.says)(command)
         return command
 
     return decorate
@@ -84,7 +58,7 @@ class Question:
     results: StudyResults
     limits: tuple[Limits, ...]
     labels: tuple[str, ...]
-    minimise: tuple[Objective, ...]
+    minimise: tuple[str, ...]
     notes: tuple[str, ...]
 
 
@@ -136,7 +110,7 @@ def read_question(
     )
 
 
-def _quantities(text: str) -> tuple[Objective, ...]:
+def _quantities(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
     if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
@@ -144,21 +118,21 @@ def _quantities(text: str) -> tuple[Objective, ...]:
         problems.append(Problem(f"--minimise {text}", what, "one quantity or two, e.g. carbon,latency"))
     if problems:
         raise InputError(problems)
-    return tuple(names)  # type: ignore[arg-type] # each of them is one of OBJECTIVES
+    return tuple(names)
 
 
 def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
     """By quantity the limits that were given, SI; None waives one."""
     found: dict[str, list[float | None]] = {}
     problems = []
-    for quantity, key in _KEYS.items():
-        text = given.get(key)
+    for quantity, row in QUANTITIES.items():
+        text = given.get(row.limit)
         if text is None:
             continue
-        option = f"--{key.replace('_', '-')}"
+        option = row.option
         parts = [part.strip() for part in text.split(",")]
         numbers = [_number(part) for part in parts]
-        least = 1 if quantity == "parameters" else 0  # these are counted
+        least = 1 if row.of_model else 0  # these are counted
         wrong = [p for p, value in zip(parts, numbers, strict=True) if value is not None and not value >= least]
         allowed = f"{'1 or more' if least else 'a number above 0'}, or none"
         if several:
@@ -167,11 +141,10 @@ def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[fl
         if not several and len(parts) > 1:
             hint = "`catransformers analyse fronts` takes several values of one limit"
             problems.append(Problem(f"{option} {text}", "more than one value", "one number", hint))
-        factor = READABLE[quantity][1]
-        found[quantity] = [None if value is None else value / factor for value in dict.fromkeys(numbers)]
+        found[quantity] = [None if value is None else value / row.factor for value in dict.fromkeys(numbers)]
     varied = [key for key, values in found.items() if len(values) > 1]
     if several and len(varied) > 1:
-        names = " and ".join(f"--{_KEYS[name].replace('_', '-')}" for name in varied)
+        names = " and ".join(QUANTITIES[name].option for name in varied)
         problems.append(Problem(names, "have several values each", "several values of one limit, one of each other"))
     if problems:
         raise InputError(problems)
@@ -195,8 +168,8 @@ def _limits(
     """The study's limits with the given ones in their place, and what each set is called."""
 
     def changed(quantity: str, value: float | None) -> Limits:
-        number: Any = int(value) if quantity == "parameters" and value is not None else value
-        return replace(own, **{quantity: number})
+        number: Any = int(value) if QUANTITIES[quantity].of_model and value is not None else value
+        return own.but(**{quantity: number})
 
     def called(quantity: str, value: float | None) -> str:
         due = ""
@@ -235,8 +208,8 @@ def _notes(results: StudyResults, limits: Sequence[Limits], values: Mapping[str,
     for quantity in looser:
         own = getattr(costs.limits, quantity)
         notes.append(
-            f"The search looked for models under {key_of(quantity)} {limit_text(quantity, own)}: under a looser limit "
-            "it might have trained others."
+            f"The search looked for models under {QUANTITIES[quantity].limit} {limit_text(quantity, own)}: "
+            "under a looser limit it might have trained others."
         )
     period = costs.scenario.period_s
     if math.isfinite(period) and any(one.latency is None or one.latency > period for one in limits):

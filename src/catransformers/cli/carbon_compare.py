@@ -9,7 +9,7 @@ from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.cli.carbon_inputs import DESIGN_HELP, read_design, whole_number
 from catransformers.cli.inputs import scenario_option, technology_option
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs.estimate import check_node
+from catransformers.designs.table import check_node
 from catransformers.errors import Problems, present
 from catransformers.hardware.technology import Technology
 from catransformers.hardware.technology import technology as read_technology

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from catransformers.cli.inputs import (
     technology_option,
 )
 from catransformers.cli.output import json_option, print_json
+from catransformers.designs.quantities import OF_DESIGNS, QUANTITIES, UNUSUAL, USUAL
 from catransformers.designs.sweep import Sweep, SweepInputs
 from catransformers.errors import InputError, Problem, Problems, present
 from catransformers.hardware.accelerator import Accelerator
@@ -26,6 +28,18 @@ from catransformers.reports.terminal.sweep import show_sweep
 
 #: Options that `estimate` shares, and their defaults.
 _USUAL = {"technology": "default-22nm", "scenario": "default", "weight-bits": 8, "activation-bits": 8}
+
+
+#: The most TOPS, unless told otherwise.
+MAX_TOPS = 20
+
+
+def _limit_options(command: Callable[..., None]) -> Callable[..., None]:
+    """`--max-latency-ms` and so on: an option a quantity."""
+    for row in (QUANTITIES[name] for name in reversed(OF_DESIGNS)):
+        usual: dict[str, Any] = {"default": MAX_TOPS, "show_default": True} if row.name == "tops" else {}
+        command = click.option(row.option, row.limit, type=float, metavar=row.metavar, help=row.says, **usual)(command)
+    return command
 
 
 @click.command()
@@ -42,10 +56,10 @@ _USUAL = {"technology": "default-22nm", "scenario": "default", "weight-bits": 8,
 @scenario_option
 @click.option(
     "--objectives",
-    default="carbon,latency,energy,area",
+    default=",".join(USUAL),
     show_default=True,
     metavar="NAME,…",
-    help="What the front minimises; also tcdp (carbon × latency) and water.",
+    help=f"What the front minimises; also {', '.join(UNUSUAL)}.",
 )
 @click.option(
     "--carbon-quantile",
@@ -54,14 +68,7 @@ _USUAL = {"technology": "default-22nm", "scenario": "default", "weight-bits": 8,
     show_default=True,
     help="What carbon means as objective and limit: typical, or the 95th percentile of its range.",
 )
-@click.option("--max-latency-ms", type=float, metavar="MS", help="No inference may take longer.")
-@click.option("--max-energy-mj", type=float, metavar="MJ", help="No inference may take more energy.")
-@click.option("--max-area-mm2", type=float, metavar="MM2", help="No die may be larger.")
-@click.option("--max-power-w", type=float, metavar="W", help="Nor draw more on average while an inference runs.")
-@click.option("--max-tops", type=float, default=20, show_default=True, metavar="TOPS", help="Nor have a higher peak.")
-@click.option("--max-carbon-kg", type=float, metavar="KG", help="Nor emit more, made and used.")
-@click.option("--max-tcdp-kg-s", type=float, metavar="KG·S", help="Nor have a larger product of carbon and latency.")
-@click.option("--max-water-l", type=float, metavar="L", help="Nor take more water, made and used.")
+@_limit_options
 @click.option(
     "--cache-dir", type=click.Path(path_type=Path), help="Keep operators' costs in this folder for the next time."
 )

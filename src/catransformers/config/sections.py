@@ -11,18 +11,18 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from catransformers.carbon.scenario_keys import region
 from catransformers.config.section import Bounded, Each, Section, Several, Text, Within, key, real, whole
+from catransformers.designs.quantities import OBJECTIVES, QUANTITIES
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.reading import Choice, Flag, Rule
 from catransformers.registry import EXECUTORS, FAMILIES, METERS, Registry
 
 Mode = Literal["carbon", "latency", "energy", "all", "hardware"]
-Quantity = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
 #: What each mode minimises; `hardware` is the exact front of a fixed model, for which nothing is trained.
-MODES: Mapping[str, tuple[Quantity, ...]] = MappingProxyType(
+MODES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "carbon": ("carbon",),
         "latency": ("latency",),
@@ -36,6 +36,8 @@ LayerMethod = Literal["leave-one-out", "metric", "magnitude", "activation", "ran
 START_WITHIN = re.compile(r"greenest within (\d{1,4}(?:\.\d{1,3})?) ?h(?:ours?)?")
 MAX_START_HOURS = 24 * 30
 PRESET_LATENCY_MS = 50.0  # arXiv 2505.01386, section 4: the latency limit of its modes carbon and energy
+
+T = TypeVar("T")
 
 TEXT, FILLED = Text(), Text(filled=True)
 FLAG = Flag("should be a valid boolean")
@@ -56,7 +58,7 @@ def _registered(registry: Registry[Any], *others: str) -> Rule:
 
 def _quantities(value: Any, where: str) -> tuple[str, ...]:
     """One quantity to minimise, or several different ones."""
-    found = Several(Choice(get_args(Quantity)))(value, where)
+    found = Several(Choice(OBJECTIVES))(value, where)
     if not found or len(set(found)) != len(found):
         raise InputError(Problem(where, f"{value!r} is not one quantity, or several different ones"))
     return found
@@ -124,7 +126,19 @@ class HardwareSection(Section):
     dimensions: Mapping[str, tuple[float, ...]] = key(Each(Several(real())), dict)
 
 
+def _with_limits(section: type[T]) -> type[T]:
+    """Adds a key for the limit on each quantity, before the last key."""
+    *first, last = section.__annotations__.items()
+    counted = Bounded(0, above=True, whole=True, kind="should be a valid integer")
+    for row in QUANTITIES.values():
+        setattr(section, row.limit, key(counted if row.of_model else POSITIVE, None))
+        first.append((row.limit, "int | None" if row.of_model else "float | None"))
+    section.__annotations__ = dict([*first, last])
+    return section
+
+
 @dataclass(frozen=True)
+@_with_limits
 class ObjectivesSection(Section):
     """What to minimise beside maximising accuracy, and the limits no design may break.
 
@@ -132,17 +146,8 @@ class ObjectivesSection(Section):
     """
 
     mode: Mode | None = key(Choice(get_args(Mode)), None)
-    minimise: tuple[Quantity, ...] | None = key(_quantities, None)
+    minimise: tuple[str, ...] | None = key(_quantities, None)
     carbon_quantile: Literal["p50", "p95"] = key(Choice(("p50", "p95")), "p50")
-    max_latency_ms: float | None = key(POSITIVE, None)
-    max_energy_mj: float | None = key(POSITIVE, None)
-    max_area_mm2: float | None = key(POSITIVE, None)
-    max_carbon_kg: float | None = key(POSITIVE, None)
-    max_parameters: int | None = key(Bounded(0, above=True, whole=True, kind="should be a valid integer"), None)
-    max_tcdp_kg_s: float | None = key(POSITIVE, None)
-    max_water_l: float | None = key(POSITIVE, None)
-    max_power_w: float | None = key(POSITIVE, None)
-    max_tops: float | None = key(POSITIVE, None)
     min_accuracy: float | None = key(real(0, 1, above=True, below=True), None)
 
     @classmethod
@@ -158,7 +163,13 @@ class ObjectivesSection(Section):
         return good
 
     @property
-    def quantities(self) -> tuple[Quantity, ...]:
+    def limits(self) -> dict[str, float]:
+        """The limits that there are, by quantity, in the units of their keys."""
+        values = {name: getattr(self, row.limit) for name, row in QUANTITIES.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
         """What is minimised: one quantity or more."""
         return self.minimise if self.minimise is not None else MODES[self.mode or "carbon"]
 

@@ -9,25 +9,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.scenario import Scenario, read_scenario
+from catransformers.designs.table import check_node
 from catransformers.display import Displayed
-from catransformers.errors import InputError, Problem
-from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
-from catransformers.hardware.area import die_area
-from catransformers.hardware.cost import WorkloadCost, cost_tables, estimate_workload, fits_on_chip
-from catransformers.hardware.power import energy_with_idle_j, power_table
+from catransformers.hardware.accelerator import Accelerator
+from catransformers.hardware.cost import WorkloadCost, estimate_workload
+from catransformers.hardware.power import energy_with_idle_j
 from catransformers.hardware.technology import Technology, technology
 from catransformers.units import MM2_PER_M2
 from catransformers.workloads import families
 from catransformers.workloads.operators import Workload
 from catransformers.workloads.spec import ModelSpec
 from catransformers.workloads.zoo import named_spec
-
-FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -234,93 +228,6 @@ def estimate(
         activation_bits,
         asked,
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DesignTable:
-    """One workload on A accelerators under a scenario, each with the residency that holds there; arrays (A,).
-
-    Args:
-        resident: whether the weights stay on chip.
-        latency_s, energy_j: of one inference.
-        idle_w: power while waiting for the next one.
-        life_energy_j: of one inference and the wait.
-        area_m2: of the die.
-        tops: peak throughput.
-        embodied_kg, operational_kg: kgCO2e over the life.
-        scenario: the scenario, its DRAM as large as the workload needs.
-    """
-
-    resident: npt.NDArray[np.bool_]
-    latency_s: FloatArray
-    energy_j: FloatArray
-    idle_w: FloatArray
-    life_energy_j: FloatArray
-    area_m2: FloatArray
-    tops: FloatArray
-    embodied_kg: FloatArray
-    operational_kg: FloatArray
-    scenario: Scenario
-
-    @property
-    def total_kg(self) -> FloatArray:
-        """Embodied and operational, kgCO2e (A,)."""
-        return self.embodied_kg + self.operational_kg
-
-    @property
-    def power_w(self) -> FloatArray:
-        """Mean power while an inference runs, W (A,)."""
-        return self.energy_j / self.latency_s
-
-
-def evaluate(
-    work: Workload,
-    table: AcceleratorTable,
-    tech: Technology,
-    scenario: Scenario,
-    *,
-    cache_dir: str | None = None,
-) -> DesignTable:
-    """One workload on every accelerator of a table: exact, no training, the numbers of `estimate`.
-
-    Raises:
-        InputError: if no SRAM keeps up with the clock, for a supply that the chip does not work at, for a scenario of
-            another process node, and for a cache folder that cannot be used.
-    """
-    check_node(tech, scenario)
-    on_chip, streamed = cost_tables([work], table, tech, cache_dir=cache_dir)
-    resident = fits_on_chip(work.weight_bytes, work.activation_bytes, table)
-    if not resident.all():
-        scenario = scenario.with_room(work.weight_bytes + work.activation_bytes)
-    latency = np.where(resident, on_chip.latency_s[0], streamed.latency_s[0])
-    energy = np.where(resident, on_chip.energy_j[0], streamed.energy_j[0])
-    idle = power_table(table, tech).idle_w(resident)
-    life_energy = energy_with_idle_j(energy, latency, idle, scenario.period_s)
-    area = die_area(table, tech).total
-    carbon = footprint(area, life_energy, ~resident, scenario)
-    return DesignTable(
-        resident=resident,
-        latency_s=latency,
-        energy_j=energy,
-        idle_w=idle,
-        life_energy_j=life_energy,
-        area_m2=area,
-        tops=table.peak_tops(tech.frequency_at(table.voltage_v)),
-        embodied_kg=carbon.embodied_kg,
-        operational_kg=carbon.operational_kg,
-        scenario=scenario,
-    )
-
-
-def check_node(tech: Technology, scenario: Scenario) -> None:
-    """The scenario must make the dies that the technology describes.
-
-    Raises:
-        InputError: if their process nodes differ.
-    """
-    if tech.node_nm != scenario.node_nm:
-        what = f"{scenario.node_nm:g} nm, but technology {tech.name!r} is {tech.node_nm:g} nm"
-        raise InputError(Problem("scenario.node_nm", what, hint=f"set node_nm = {tech.node_nm:g} in the scenario"))
 
 
 def _technology(given: str | Technology) -> Technology:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from catransformers.designs.estimate import DesignTable, Estimate, evaluate
+from catransformers.designs.estimate import Estimate
+from catransformers.designs.table import DesignTable, evaluate, with_room
 from catransformers.display import Displayed
 from catransformers.errors import InputError
 from catransformers.hardware.accelerator import LIMITS, OPTIONAL, REQUIRED, Accelerator, AcceleratorTable
@@ -191,12 +192,7 @@ def _changes(estimate: Estimate) -> list[Change]:
     neighbours = [*_accelerators(estimate), *_memories(estimate), *_precisions(estimate)]
     for _, group in groupby(neighbours, key=lambda n: (id(n.technology), id(n.work))):
         for neighbour, found, row in _evaluated(list(group), estimate):
-            values = {
-                "latency": float(found.latency_s[row]),
-                "energy": float(found.energy_j[row]),
-                "area": float(found.area_m2[row]),
-                "carbon": float(found.total_kg[row]),
-            }
+            values = {name: found.of(name, row) for name in QUANTITIES}
             changes.append(
                 Change(
                     name=neighbour.name,
@@ -217,7 +213,8 @@ def _evaluated(group: list[_Neighbour], estimate: Estimate) -> Iterator[tuple[_N
     first = group[0]
     table = AcceleratorTable.of(neighbour.accelerator for neighbour in group)
     try:
-        found = evaluate(first.work, table, first.technology, estimate.asked or estimate.scenario)
+        scenario = with_room(estimate.asked or estimate.scenario, first.work, table)
+        found = evaluate(first.work, table, first.technology, scenario)
     except InputError:
         if len(group) > 1:
             for neighbour in group:

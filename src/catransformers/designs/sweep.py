@@ -11,22 +11,29 @@ the displaced ideal).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ParamSpec, TypeVar, cast, get_args
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from catransformers.carbon.footprint import footprint_range
-from catransformers.carbon.impacts import unknown_factors
 from catransformers.carbon.scenario import Scenario, read_scenario
-from catransformers.designs.estimate import DesignTable, check_node, evaluate
-from catransformers.designs.limits import TOLERANCE, SweepLimits, infeasible
-from catransformers.designs.quantities import OBJECTIVES, USUAL, CarbonQuantile, Quantities
+from catransformers.designs.limits import Limits, infeasible, kept
+from catransformers.designs.quantities import (
+    OBJECTIVES,
+    QUANTITIES,
+    UNUSUAL,
+    USUAL,
+    CarbonQuantile,
+    read_objectives,
+    read_quantile,
+)
+from catransformers.designs.table import DesignTable, check_known, check_node, evaluate, with_room
 from catransformers.display import Displayed
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.hardware.accelerator import ATTRIBUTES, AcceleratorTable
 from catransformers.hardware.front import knee, undominated
 from catransformers.hardware.spaces import space as named_space
@@ -41,13 +48,6 @@ from catransformers.workloads.zoo import named_spec
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
-P = ParamSpec("P")
-T = TypeVar("T")
-
-#: Quantities that a design lists if they are minimised or limited, and their keys.
-UNUSUAL: Mapping[str, str] = {"tcdp": "tcdp_kg_s", "water": "water_l"}
-
-__all__ = ["OBJECTIVES", "USUAL", "Sweep", "SweepInputs", "sweep"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,7 @@ class Sweep(Displayed):
         limits: what no member of it exceeds.
         within: (A,) whether an accelerator keeps all limits.
         front: rows of the undominated accelerators, by rising carbon.
-        carbon_quantile: of `carbon` as objective and limit; see `Quantities`.
-        quantities: what each accelerator costs, by quantity.
+        carbon_quantile: of `carbon` as objective and limit; see `quantities.Objectives`.
     """
 
     model: ModelSpec
@@ -78,24 +77,23 @@ class Sweep(Displayed):
     technology: Technology
     scenario: Scenario
     objectives: tuple[str, ...]
-    limits: SweepLimits
+    limits: Limits
     within: BoolArray
     front: IntArray
     carbon_quantile: CarbonQuantile
-    quantities: Quantities
 
     def quantity(self, name: str) -> FloatArray:
-        """(A,) one of `OBJECTIVES`, `power` or `tops`, SI (water: litres)."""
-        return self.quantities[name]
+        """(A,) one of `quantities.OF_DESIGNS`, in its unit (SI)."""
+        return self.designs.quantity(name)
 
     def front_in(self, objectives: Sequence[str]) -> IntArray:
         """Rows of the designs within the limits that none beats in some other objectives, by rising carbon."""
-        return _front(self.quantities, self.within, read_objectives(objectives))
+        return _front(self.designs, self.within, read_objectives(objectives))
 
     @property
     def looked_at(self) -> tuple[str, ...]:
         """The quantities that are minimised or limited, in the order of `OBJECTIVES`."""
-        return tuple(name for name in OBJECTIVES if name in (*self.objectives, *self.limits.given()))
+        return tuple(name for name in OBJECTIVES if name in (*self.objectives, *self.limits.bounds))
 
     @cached_property
     def best(self) -> dict[str, int]:
@@ -122,17 +120,17 @@ class Sweep(Displayed):
         own = self.designs
         columns: dict[str, npt.NDArray[Any]] = {
             "weights_on_chip": own.resident,
-            "tops": own.tops,
+            "tops": self.quantity("tops"),
             "latency_s": own.latency_s,
             "energy_j": own.energy_j,
-            "power_w": own.power_w,
+            "power_w": self.quantity("power"),
             "idle_w": own.idle_w,
             "life_energy_j": own.life_energy_j,
             "area_mm2": own.area_m2 * MM2_PER_M2,
             "embodied_kg": own.embodied_kg,
             "operational_kg": own.operational_kg,
             "total_kg": own.total_kg,
-            **{key: self.quantity(name) for name, key in UNUSUAL.items() if name in self.looked_at},
+            **{QUANTITIES[name].key: self.quantity(name) for name in UNUSUAL if name in self.looked_at},
         }
         low, middle, high = self.ranges_kg(chosen)
         return [
@@ -195,7 +193,7 @@ class SweepInputs:
     technology: Technology
     scenario: Scenario
     objectives: tuple[str, ...]
-    limits: SweepLimits
+    limits: Limits
     work: Workload
     carbon_quantile: CarbonQuantile = "p50"
 
@@ -209,7 +207,7 @@ class SweepInputs:
         technology: str | Technology = "default-22nm",
         scenario: str | Scenario | Mapping[str, object] = "default",
         objectives: Sequence[str] = USUAL,
-        limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),
+        limits: Limits | Mapping[str, float | None] = Limits(),
         carbon_quantile: str = "p50",
         weight_bits: int = 8,
         activation_bits: int = 8,
@@ -219,20 +217,13 @@ class SweepInputs:
         Raises:
             InputError: for unknown names and values out of range, all at once.
         """
-        problems: list[Problem] = []
-
-        def read(reader: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-            try:
-                return reader(*args, **kwargs)
-            except InputError as error:
-                problems.extend(error.problems)
-                return None
-
+        problems = Problems()
+        read = problems.of
         spec = read(named_spec, model) if isinstance(model, str) else model
         tech = read(named_technology, technology) if isinstance(technology, str) else technology
         situation = scenario if isinstance(scenario, Scenario) else read(read_scenario, scenario)
         wanted = read(read_objectives, objectives)
-        bounds = limits if isinstance(limits, SweepLimits) else read(SweepLimits.read, limits)
+        bounds = limits if isinstance(limits, Limits) else read(Limits.read, limits)
         quantile = read(read_quantile, carbon_quantile)
         table = read(_table, space, values, tech)
         work = None
@@ -241,8 +232,8 @@ class SweepInputs:
             work = read(workload(spec, texts).with_bits, weight_bits, activation_bits)
         if tech is not None and situation is not None:
             read(check_node, tech, situation)
-        if situation is not None and "water" in (*(wanted or ()), *(bounds.given() if bounds else ())):
-            problems += unknown_factors("water", situation)
+        if situation is not None:
+            read(check_known, (*(wanted or ()), *(bounds.bounds if bounds else ())), situation)
         if problems or not (spec and tech and situation and wanted and bounds and table and work and quantile):
             raise InputError(problems)
         name = space if isinstance(space, str) else "given"
@@ -255,14 +246,20 @@ class SweepInputs:
             InputError: if an accelerator cannot be built, or the cache folder cannot be used.
             InfeasibleError: if no accelerator keeps all limits.
         """
-        found = evaluate(self.work, self.table, self.technology, self.scenario, cache_dir=cache_dir)
-        quantities = Quantities(found, self.carbon_quantile)
-        limited = {name: (quantities[name], bound) for name, bound in self.limits.given().items()}
-        within = np.ones(len(self.table), dtype=np.bool_)
-        for quantity, bound in limited.values():
-            within &= quantity <= bound * TOLERANCE
+        scenario = with_room(self.scenario, self.work, self.table)
+        found = evaluate(
+            self.work,
+            self.table,
+            self.technology,
+            scenario,
+            carbon_quantile=self.carbon_quantile,
+            cache_dir=cache_dir,
+        )
+        bounds = self.limits.of_designs()
+        values = {name: found.quantity(name) for name in bounds}
+        within = np.logical_and.reduce([np.ones(len(self.table), dtype=np.bool_), *kept(values, bounds).values()])
         if not within.any():
-            raise infeasible(limited, f"the space {self.space!r}")
+            raise infeasible(values, bounds, f"the space {self.space!r}")
         return Sweep(
             model=self.model,
             parameters=parameters(self.model),
@@ -271,13 +268,12 @@ class SweepInputs:
             table=self.table,
             designs=found,
             technology=self.technology,
-            scenario=found.scenario,
+            scenario=scenario,
             objectives=self.objectives,
             limits=self.limits,
             within=within,
-            front=_front(quantities, within, self.objectives),
+            front=_front(found, within, self.objectives),
             carbon_quantile=self.carbon_quantile,
-            quantities=quantities,
         )
 
 
@@ -289,7 +285,7 @@ def sweep(
     technology: str | Technology = "default-22nm",
     scenario: str | Scenario | Mapping[str, object] = "default",
     objectives: Sequence[str] = USUAL,
-    limits: SweepLimits | Mapping[str, float | None] = SweepLimits(),
+    limits: Limits | Mapping[str, float | None] = Limits(),
     carbon_quantile: str = "p50",
     weight_bits: int = 8,
     activation_bits: int = 8,
@@ -331,36 +327,6 @@ def sweep(
     return inputs.run(cache_dir)
 
 
-def read_objectives(names: Sequence[str]) -> tuple[str, ...]:
-    """The objectives in the order of `OBJECTIVES`.
-
-    Raises:
-        InputError: for every unknown or repeated name, and if there is none.
-    """
-    problems = [
-        unknown_name("objectives", "objective", n, OBJECTIVES) for n in dict.fromkeys(names) if n not in OBJECTIVES
-    ]
-    repeated = sorted({name for name in names if list(names).count(name) > 1})
-    if repeated:
-        problems.append(Problem("objectives", f"given twice: {', '.join(repeated)}"))
-    if not names:
-        problems.append(Problem("objectives", "none given", ", ".join(OBJECTIVES)))
-    if problems:
-        raise InputError(problems)
-    return tuple(name for name in OBJECTIVES if name in names)
-
-
-def read_quantile(name: str) -> CarbonQuantile:
-    """`p50` or `p95`.
-
-    Raises:
-        InputError: for another name.
-    """
-    if name not in get_args(CarbonQuantile):
-        raise InputError(unknown_name("carbon_quantile", "quantile", name, get_args(CarbonQuantile)))
-    return cast(CarbonQuantile, name)
-
-
 def _table(
     space: str | AcceleratorTable, values: Mapping[str, Sequence[float]] | None, tech: Technology | None
 ) -> AcceleratorTable:
@@ -378,15 +344,15 @@ def _table(
     return table
 
 
-def _front(found: Quantities, within: BoolArray, objectives: tuple[str, ...]) -> IntArray:
+def _front(found: DesignTable, within: BoolArray, objectives: tuple[str, ...]) -> IntArray:
     """Rows of the undominated designs within the limits, by rising carbon, then the other quantities.
 
     Dominance depends on order alone, so that ranks stand for the costs: whatever their units and sizes, no difference
     between two of them is lost to rounding.
     """
     rows = np.flatnonzero(within)
-    costs = np.stack([found[name][rows] for name in objectives])
+    costs = np.stack([found.quantity(name)[rows] for name in objectives])
     ranks = np.stack([np.unique(row, return_inverse=True)[1] for row in costs]).astype(np.float64)
     members = rows[undominated(np.zeros(len(rows), dtype=np.int64), ranks)]
-    keys = [members, *(found[name][members] for name in reversed(USUAL))]
+    keys = [members, *(found.quantity(name)[members] for name in reversed(USUAL))]
     return np.asarray(members[np.lexsort(keys)], dtype=np.int64)

@@ -10,40 +10,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from catransformers.units import G_PER_KG, MM2_PER_M2, TERA
-
-#: The quantities of a front's axes, in words.
-AXES: Mapping[str, str] = {
-    "carbon": "carbon over the device's life",
-    "latency": "latency",
-    "energy": "energy per inference",
-    "area": "die area",
-    "tcdp": "carbon × latency",
-    "water": "water over the device's life",
-}
-#: The accelerator that has the least of a quantity.
-LEAST: Mapping[str, str] = {
-    "carbon": "lowest-carbon",
-    "latency": "fastest",
-    "energy": "lowest-energy",
-    "area": "smallest",
-    "tcdp": "lowest-tCDP",
-    "water": "lowest-water",
-}
+from catransformers.designs.quantities import QUANTITIES
 
 _PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
-
-#: By quantity: how a design has less of it, the unit before any prefix, the factor from SI to that unit.
-_QUANTITIES: Mapping[str, tuple[str, str, float]] = {
-    "carbon": ("emits {} less carbon", "g", G_PER_KG),
-    "latency": ("takes {} less time", "s", 1.0),
-    "energy": ("uses {} less energy", "J", 1.0),
-    "area": ("has {} less silicon", "mm²", MM2_PER_M2),
-    "tcdp": ("has {} less carbon × latency", "g·s", G_PER_KG),
-    "water": ("takes {} less water", "L", 1.0),
-    "power": ("draws {} less power", "W", 1.0),
-    "tops": ("has {} less peak throughput", "OPS", TERA),
-}
 
 MINUS, NBSP = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 
@@ -103,18 +72,20 @@ def unit_for(quantity: str, values: Iterable[float]) -> Unit:
     """The unit in which the greatest of `values` (SI) is a number of one to three digits before the point.
 
     Args:
-        quantity: `carbon` (kgCO2e), `latency` (s), `energy` (J) or `area` (m²; always shown in mm²).
+        quantity: one of `QUANTITIES`.
         values: what the column or axis holds.
     """
-    _, base, factor = _QUANTITIES[quantity]
-    suffix = f"{NBSP}CO₂e" if quantity == "carbon" else ""
-    greatest = max((abs(v) * factor for v in values), default=0.0)
-    if quantity == "area" or greatest == 0:
-        return Unit(factor, base + suffix)
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if greatest >= s), _PREFIXES[-1])
-    if quantity == "latency" and scale > 1:
+    row = QUANTITIES[quantity]
+    greatest = max((abs(v) * row.scale for v in values), default=0.0)
+    scale, prefix = (1.0, "") if row.prefixes == "none" or greatest == 0 else si_prefix(greatest)
+    if row.prefixes == "small" and scale > 1:
         scale, prefix = 1.0, ""
-    return Unit(factor / scale, prefix + base + suffix)
+    return Unit(row.scale / scale, prefix + row.base)
+
+
+def si_prefix(value: float) -> tuple[float, str]:
+    """The SI prefix with which a positive number has one to three digits before the point, and what it stands for."""
+    return next(((scale, prefix) for scale, prefix in _PREFIXES if value >= scale), _PREFIXES[-1])
 
 
 def amount(quantity: str, value: float, figures: int = 3) -> str:
@@ -152,7 +123,7 @@ def points(value: float, error: float | None, *, sign: bool = False) -> str:
 
 def saving(quantity: str, fraction: float) -> str:
     """`emits 31 % less carbon`, or `more` where the fraction is negative."""
-    phrase = _QUANTITIES[quantity][0].format(percent(abs(fraction)))
+    phrase = QUANTITIES[quantity].saving.format(percent(abs(fraction)))
     return phrase if fraction >= 0 else phrase.replace(" less ", " more ")
 
 

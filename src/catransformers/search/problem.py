@@ -1,4 +1,4 @@
-"""What is searched for: the objectives and limits of a study, and what a strategy is told and answers.
+"""What is searched for (a multi-objective problem, minimised), and what a strategy is told and answers.
 
 A strategy sees a `SearchProblem`: the space and, for every model in it, what it costs at least over all accelerators:
 one number where one quantity is minimised, the exact hardware front where two are; where there are more, what any
@@ -8,108 +8,15 @@ weighting of them comes to. Accuracy is the only unknown, and arrives as `Observ
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
-from typing import Literal, Protocol, get_args
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
+from catransformers.designs.quantities import Objectives
 from catransformers.search.costs.hardware_fronts import HardwareFronts
 from catransformers.search.costs.many_costs import ManyCosts
 from catransformers.search.space import FloatArray, ModelSpace
-
-Objective = Literal["carbon", "latency", "energy", "area", "tcdp", "water"]
-CarbonQuantile = Literal["p50", "p95"]
-
-#: The quantities that can be minimised.
-OBJECTIVES: tuple[str, ...] = get_args(Objective)
-#: The quantities that can be minimised or limited, with their SI unit (water: litres).
-UNITS: Mapping[str, str] = MappingProxyType(
-    {
-        "carbon": "kgCO2e",
-        "latency": "s",
-        "energy": "J",
-        "area": "m2",
-        "tcdp": "kgCO2e s",
-        "water": "L",
-        "power": "W",
-        "tops": "TOPS",
-    }
-)
-#: A peak of 20 TOPS may be 20.000000000000004 in floating point.
-TOPS_TOLERANCE = 1 + 1e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Objectives:
-    """What is minimised beside maximising accuracy.
-
-    Args:
-        minimise: one quantity or several different ones, of `OBJECTIVES`.
-        carbon_quantile: what `carbon` means, as objective, as limit and in `tcdp`: `p50` is the footprint at the
-            typical value of every factor, `p95` the 95th percentile of its range, which one design in twenty exceeds.
-
-    Raises:
-        ValueError: for no, repeated or unknown quantities.
-    """
-
-    minimise: tuple[Objective, ...] = ("carbon",)
-    carbon_quantile: CarbonQuantile = "p50"
-
-    def __post_init__(self) -> None:
-        if not self.minimise or len(set(self.minimise)) != len(self.minimise):
-            raise ValueError(f"not one quantity, or several different quantities: {self.minimise}")
-        unknown = [name for name in self.minimise if name not in OBJECTIVES]
-        if unknown or self.carbon_quantile not in get_args(CarbonQuantile):
-            raise ValueError(f"unknown quantities {unknown} or quantile {self.carbon_quantile!r}")
-
-    @property
-    def first(self) -> Objective:
-        """The first quantity, by which designs are listed."""
-        return self.minimise[0]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What no design may exceed; None is no limit. SI units.
-
-    Args:
-        latency: of one inference, s.
-        energy: of one inference, J.
-        area: of the die, m2.
-        carbon: of making and using one device, kgCO2e, at the study's quantile.
-        parameters: of the model.
-        tcdp: carbon × latency, kgCO2e s.
-        water: of the electricity that makes and runs one device, L.
-        power: mean power while an inference runs, W.
-        tops: peak throughput of the accelerator, tera-operations a second.
-        accuracy: what a member of the front must at least reach. It is learnt by training and so never a reason not
-            to train.
-    """
-
-    latency: float | None = None
-    energy: float | None = None
-    area: float | None = None
-    carbon: float | None = None
-    parameters: int | None = None
-    tcdp: float | None = None
-    water: float | None = None
-    power: float | None = None
-    tops: float | None = None
-    accuracy: float | None = None
-
-    def of_designs(self) -> dict[str, float]:
-        """The limits that depend on the accelerator, by quantity."""
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name in UNITS}
-        found = {name: float(value) for name, value in values.items() if value is not None}
-        if "tops" in found:
-            found["tops"] *= TOPS_TOLERANCE
-        return found
-
-    @property
-    def floor(self) -> float:
-        """The accuracy above which a hypervolume counts."""
-        return 0.0 if self.accuracy is None else self.accuracy
 
 
 class Searched(Protocol):
@@ -166,7 +73,7 @@ class SearchProblem:
     space: ModelSpace
     cost: FloatArray
     reference_cost: float
-    objectives: Objectives = Objectives()
+    objectives: Objectives = field(default_factory=Objectives)
     fronts: HardwareFronts | None = None
     second_reference: float | None = None
     floor: float = 0.0
@@ -202,7 +109,7 @@ class SearchProblem:
         return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> str:
         """The first quantity that is minimised."""
         return self.objectives.first
 

@@ -6,6 +6,7 @@ are empty. Nothing is written, and all problems are told at once.
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ from catransformers.accuracy.tasks import TASKS, Progress, data_problems, open_t
 from catransformers.carbon.grid import region_intensity
 from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.config.study import StudyConfig
-from catransformers.designs.estimate import check_node
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import QUANTITIES, Objectives
+from catransformers.designs.table import check_node
 from catransformers.energy.choose import problems_of
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems, unknown_name
 from catransformers.execution.intensity_gate import check_gate
@@ -27,9 +30,7 @@ from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.large_space import enumerable, large_space_cost
 from catransformers.search.costs.space import Costs
-from catransformers.search.problem import Limits, Objectives
 from catransformers.search.space import ModelSpace, model_space
-from catransformers.units import MILLI, MM2_PER_M2
 
 MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
 
@@ -37,25 +38,10 @@ MAX_MODELS = 1 << 62  # models are numbered by whole numbers of 64 bits
 def limits_of(config: StudyConfig, scenario: Scenario) -> Limits:
     """A study's limits in SI units. Whatever the file says, an inference must be done before the next is due."""
     section = config.objectives
-    latency = [] if section.max_latency_ms is None else [section.max_latency_ms * MILLI]
-    if scenario.inferences_per_second > 0:
-        latency.append(1 / scenario.inferences_per_second)
-
-    def scaled(value: float | None, factor: float) -> float | None:
-        return None if value is None else value * factor
-
-    return Limits(
-        latency=min(latency, default=None),
-        energy=scaled(section.max_energy_mj, MILLI),
-        area=scaled(section.max_area_mm2, 1 / MM2_PER_M2),
-        carbon=section.max_carbon_kg,
-        parameters=section.max_parameters,
-        tcdp=section.max_tcdp_kg_s,
-        water=section.max_water_l,
-        power=section.max_power_w,
-        tops=section.max_tops,
-        accuracy=section.min_accuracy,
-    )
+    bounds = {name: value / QUANTITIES[name].factor for name, value in section.limits.items()}
+    limits = Limits(**{**bounds, "parameters": section.limits.get("parameters")}, accuracy=section.min_accuracy)
+    due = scenario.period_s
+    return limits.but(latency=due) if due < (limits.latency or math.inf) else limits
 
 
 def objectives_of(config: StudyConfig) -> Objectives:

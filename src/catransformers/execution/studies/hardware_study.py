@@ -7,21 +7,20 @@ are not needed; limits, scenario and accelerators mean what they mean in any oth
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig, read
-from catransformers.designs.limits import SweepLimits
+from catransformers.designs.limits import Limits, Shortfall
 from catransformers.designs.sweep import Sweep, SweepInputs
-from catransformers.errors import InfeasibleError, InputError
+from catransformers.errors import InputError
 from catransformers.execution.studies.assemble import accelerators_of, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.studies.base_model import base_spec
 from catransformers.execution.studies.open_study import open_study
 from catransformers.file_cache import cache_folder
 from catransformers.hardware.technology import technology
 from catransformers.search.costs.enumerated import check_room
-from catransformers.search.problem import Limits
 from catransformers.search.space import ModelSpace
 from catransformers.study.directory import StudyDirectory
 from catransformers.workloads import families
@@ -88,7 +87,7 @@ def hardware_front(config: StudyConfig, scenario: Scenario | None = None) -> Swe
         technology=tech,
         scenario=situation,
         objectives=objectives.minimise,
-        limits=SweepLimits(**{field.name: getattr(limits, field.name) for field in fields(SweepLimits)}),
+        limits=limits.but(parameters=None),
         carbon_quantile=objectives.carbon_quantile,
     )
     return replace(inputs, space=config.hardware.space).run(cache_folder("costs"))
@@ -96,12 +95,9 @@ def hardware_front(config: StudyConfig, scenario: Scenario | None = None) -> Swe
 
 def _check_parameters(own: int, limits: Limits) -> None:
     if limits.parameters is not None and own > limits.parameters:
-        raise InfeasibleError(
+        raise Shortfall("parameters", own, limits.parameters).told(
             "the model, which is fixed in this mode, exceeds the limit on parameters",
-            demand=own,
-            bound=limits.parameters,
-            unit="parameters",
-            levers=(f"raise objectives.max_parameters to {own} or more", "another model.base"),
+            (f"raise objectives.max_parameters to {own} or more", "another model.base"),
         )
 
 

@@ -6,19 +6,12 @@ with it the limits that follow from the rate of inferences.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import numpy as np
-
-from catransformers.carbon.footprint import footprint
 from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig
-from catransformers.designs.estimate import check_node
+from catransformers.designs.table import check_known, check_node
 from catransformers.execution.studies.assemble import limits_of
-from catransformers.search.costs.carbon_quantile import QuantileCarbon
-from catransformers.search.costs.enumerated import check_room, water_terms
+from catransformers.search.costs.enumerated import check_room, priced
 from catransformers.search.costs.space import Costs
-from catransformers.search.costs.stacks import RESIDENT, STREAMED
 
 
 def under_scenario(costs: Costs, config: StudyConfig, scenario: Scenario) -> Costs:
@@ -35,21 +28,9 @@ def under_scenario(costs: Costs, config: StudyConfig, scenario: Scenario) -> Cos
     """
     check_node(costs.technology, scenario)
     check_room(costs.space, costs.table, scenario)
-    silicon = costs.silicon
-    embodied = np.empty_like(silicon.embodied_kg)
-    for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
-        embodied[mode] = footprint(silicon.area_m2, 0.0, needs_dram, scenario).embodied_kg
-    water = (None, 0.0) if silicon.water_l is None else water_terms(scenario, silicon.area_m2)
+    check_known({*costs.objectives.minimise, *costs.limits.of_designs()}, scenario)
     return costs.under(
         scenario,
         limits_of(config, scenario),
-        replace(
-            silicon,
-            embodied_kg=embodied,
-            period_s=scenario.period_s,
-            operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
-            water_l=water[0],
-            water_l_per_j=water[1],
-            carbon_at=None if silicon.carbon_at is None else QuantileCarbon(silicon.area_m2, scenario, 0.95),
-        ),
+        priced(costs.silicon, scenario, costs.objectives.carbon_quantile),
     )

@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
-from catransformers.designs.limits import round_figures
+from catransformers.designs.limits import Shortfall, round_figures
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.reports.study.tables import SCHEMA, cost_object
 from catransformers.search.analysis import IsoAccuracy, LimitedFront, LimitedFronts, ModeChoice, Pruning, Share
-from catransformers.search.costs.designs import READABLE, DesignCost, Shortfall
+from catransformers.search.costs.designs import DesignCost
 from catransformers.search.fronts import FrontMember, accuracy_of
-from catransformers.search.problem import Limits
-
-
-def key_of(quantity: str) -> str:
-    """How people name the limit on a quantity: `max_latency_ms`."""
-    return READABLE[quantity][2].removeprefix("objectives.")
-
-
-def limits_object(limits: Limits) -> dict[str, float]:
-    """The limits that there are, by name and unit."""
-    given = {f.name: getattr(limits, f.name) for f in fields(limits) if f.name in READABLE}
-    return {
-        key_of(name): round_figures(value * READABLE[name][1]) for name, value in given.items() if value is not None
-    }
 
 
 def study_header(results: StudyResults, notes: Sequence[str]) -> dict[str, Any]:
@@ -53,13 +39,13 @@ def member_object(member: FrontMember) -> dict[str, Any]:
 
 def shortfall_object(missed: Shortfall) -> dict[str, Any]:
     """A limit that cannot be kept: which, the least that is possible, the limit, and by how much it is missed."""
-    unit, factor, _ = READABLE[missed.quantity]
+    row = QUANTITIES[missed.quantity]
     return {
-        "limit": key_of(missed.quantity),
-        "unit": unit,
-        "least": round_figures(missed.demand * factor),
-        "bound": round_figures(missed.bound * factor),
-        "missed_by": missed.demand / missed.bound - 1,
+        "limit": missed.key,
+        "unit": row.shown,
+        "least": round_figures(missed.demand * row.factor),
+        "bound": round_figures(missed.bound * row.factor),
+        "missed_by": missed.ratio - 1,
     }
 
 
@@ -76,7 +62,7 @@ def fronts_object(found: LimitedFronts, labels: Sequence[str]) -> dict[str, Any]
 def _front_object(row: LimitedFront, label: str) -> dict[str, Any]:
     return {
         "label": label,
-        "limits": limits_object(row.limits),
+        "limits": row.limits.to_dict(),
         "hypervolume": row.hypervolume,
         "designs": len(row.members),
         "models": row.models,
@@ -101,7 +87,7 @@ def iso_object(found: IsoAccuracy) -> dict[str, Any]:
 def _choice_object(one: ModeChoice, reference: ModeChoice | None) -> dict[str, Any]:
     return {
         "mode": one.mode,
-        "limits": limits_object(one.limits),
+        "limits": one.limits.to_dict(),
         "trade_offs": one.trade_offs,
         **member_object(one.member),
         "values": dict(one.values),

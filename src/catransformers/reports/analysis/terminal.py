@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from catransformers.designs.limits import round_figures
+from catransformers.designs.limits import Limits, Shortfall, round_figures
+from catransformers.designs.quantities import QUANTITIES, USUAL
 from catransformers.errors import InfeasibleError, InputError, Problem
-from catransformers.reports.analysis.data import key_of
 from catransformers.reports.study.narrative import too_inaccurate
 from catransformers.reports.wording import (
     DIMENSIONS,
@@ -22,24 +22,22 @@ from catransformers.reports.wording import (
     unit_for,
 )
 from catransformers.search.analysis import IsoAccuracy, LeftOut, LimitedFronts, Pruning, Share
-from catransformers.search.costs.designs import READABLE, DesignCost, Shortfall
+from catransformers.search.costs.designs import DesignCost
 from catransformers.search.fronts import FrontMember, accuracy_of
-from catransformers.search.problem import Limits
-from catransformers.units import round_up
 
 Rows = tuple[list[str], list[list[str]]]
 
 
 def limits_text(limits: Limits) -> str:
     """The limits in one line: `latency ≤ 33.3 ms, area ≤ 2 mm²`."""
-    given = [(name, getattr(limits, name)) for name in READABLE]
+    given = [(name, getattr(limits, name)) for name in QUANTITIES]
     return ", ".join(f"{name} ≤ {limit_text(name, value)}" for name, value in given if value is not None) or "none"
 
 
 def limit_text(quantity: str, value: float) -> str:
     """A limit, SI, with the unit that people give it in."""
-    unit, factor, _ = READABLE[quantity]
-    return f"{round_figures(value * factor, 4):,.10g} {unit.replace('mm2', 'mm²').replace('CO2', 'CO₂')}"
+    row = QUANTITIES[quantity]
+    return f"{round_figures(value * row.factor, 4):,.10g} {row.shown.replace('mm2', 'mm²').replace('CO2', 'CO₂')}"
 
 
 def fronts_rows(found: LimitedFronts, labels: Sequence[str]) -> Rows:
@@ -73,7 +71,7 @@ def fronts_words(found: LimitedFronts, labels: Sequence[str]) -> list[str]:
     )
     every = [row.limits for row in found.rows]
     shared = Limits(
-        **{name: getattr(every[0], name) for name in READABLE if len({getattr(x, name) for x in every}) == 1}
+        **{name: getattr(every[0], name) for name in QUANTITIES if len({getattr(x, name) for x in every}) == 1}
     )
     lines = (
         [] if shared == Limits() else [f"Limits{' of every front' if len(every) > 1 else ''}: {limits_text(shared)}."]
@@ -102,7 +100,7 @@ def _left_out(left_out: Iterable[LeftOut], label: str) -> list[str]:
         if most.missed.demand > least.missed.demand:
             need = f"{need} (trial {least.trial}) to {limit_text(quantity, most.missed.demand)} (trial {most.trial})"
         lines.append(
-            f"{label}: {plural(len(group), 'trained model')} left out by {key_of(quantity)}, "
+            f"{label}: {plural(len(group), 'trained model')} left out by {QUANTITIES[quantity].limit}, "
             f"{limit_text(quantity, least.missed.bound)}: at least {need} needed."
         )
     return lines
@@ -116,7 +114,7 @@ def _amount(quantity: str, value: float) -> str:
 def members_rows(members: Sequence[FrontMember], minimise: Sequence[str]) -> Rows:
     """The designs of a front, a row each."""
     columns, cells = _cost_columns([member.design for member in members])
-    extra = [name for name in minimise if name not in ("carbon", "latency", "energy", "area")]
+    extra = [name for name in minimise if name not in USUAL]
     units = {name: unit_for(name, [m.design.minimised[minimise.index(name)] for m in members]) for name in extra}
     titles = ["trial", "model", "accelerator", "accuracy %", *columns, *(f"{n}\n{units[n].label}" for n in extra)]
     rows = [
@@ -209,7 +207,7 @@ def iso_words(found: IsoAccuracy) -> list[str]:
         )
     for mode, missed in found.missed.items():
         lines.append(
-            f"{mode}: none has an accelerator within {key_of(missed.quantity)} "
+            f"{mode}: none has an accelerator within {missed.key} "
             f"{limit_text(missed.quantity, missed.bound)}; needs {limit_text(missed.quantity, missed.demand)}."
         )
     return [breakable(line) for line in lines]
@@ -281,7 +279,7 @@ def need_designs(found: LimitedFronts, where: str) -> None:
         return
     missed = [one.missed for row in found.rows for one in row.left_out]
     if missed:
-        raise infeasible(min(missed, key=lambda one: one.demand / one.bound))
+        raise infeasible(min(missed, key=lambda one: one.ratio))
     if found.best is not None:
         raise too_inaccurate(found.floor, found.best)
     raise InputError(Problem(where, "no model was trained, so there is no front"))
@@ -289,14 +287,10 @@ def need_designs(found: LimitedFronts, where: str) -> None:
 
 def infeasible(missed: Shortfall) -> InfeasibleError:
     """That no trained model keeps some limits, and what the nearest one would need."""
-    unit, factor, _ = READABLE[missed.quantity]
-    return InfeasibleError(
+    return missed.told(
         f"no trained model keeps the limit on {missed.quantity} and the others",
-        demand=missed.demand * factor,
-        bound=missed.bound * factor,
-        unit=unit,
-        levers=[
-            f"raise {key_of(missed.quantity)} to {round_up(missed.demand * factor):g} or more",
+        [
+            f"raise {missed.enough}",
             "a study with smaller models (model.space) or other accelerators (hardware.space)",
         ],
         reached="the nearest one's",

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.errors import present
 from catransformers.lazy import lazy
 from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving
-from catransformers.reports.wording import AXES, Unit, amount, compact, percent, plural, points, score, unit_for
+from catransformers.reports.wording import Unit, amount, compact, percent, plural, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
 
 go = lazy("plotly.graph_objects")
@@ -65,7 +66,7 @@ def front_figure(summary: StudySummary) -> str:
 
 def axis_title(summary: StudySummary, quantity: str, unit: Unit) -> str:
     """What an axis shows, with its unit."""
-    return f"{AXES[quantity]}{', 95th percentile' if summary.is_high(quantity) else ''} ({unit.label})"
+    return f"{QUANTITIES[quantity].axis}{', 95th percentile' if summary.is_high(quantity) else ''} ({unit.label})"
 
 
 def panels(summary: StudySummary) -> list[tuple[str, Price]]:

@@ -8,12 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.errors import InputError, Problem
 from catransformers.execution.studies.hardware_study import HardwareStudy
 from catransformers.reports.study.tables import SCHEMA, dumps
 from catransformers.reports.study.write import DATA, PAGE, in_place_of
 from catransformers.reports.sweep.page import front_csv, heading, sweep_html, sweep_svg
-from catransformers.reports.wording import LEAST, amount, number, percent, plural
+from catransformers.reports.wording import amount, number, percent, plural
 
 WHAT_IT_IS = (
     "The model is what it is (mode hardware): nothing was pruned or trained, and no accuracy was measured, since none "
@@ -41,9 +42,10 @@ def headline(study: HardwareStudy) -> str:
         return f"One accelerator is best in both {first} and {second}: {sweep.table[low]}."
     value, other = sweep.quantity(first), sweep.quantity(second)
     saved = percent(1 - value[low] / value[fast])
+    best, fastest = QUANTITIES[first].least, QUANTITIES[second].least
     return (
-        f"Of the {plural(len(sweep.front), 'design')} on the front the {LEAST[first]} has {saved} less {first} than "
-        f"the {LEAST[second]} ({amount(first, float(value[low]))} against {amount(first, float(value[fast]))}), at "
+        f"Of the {plural(len(sweep.front), 'design')} on the front the {best} has {saved} less {first} than "
+        f"the {fastest} ({amount(first, float(value[low]))} against {amount(first, float(value[fast]))}), at "
         f"{number(other[low] / other[fast], 2)} times its {second} ({amount(second, float(other[low]))} against "
         f"{amount(second, float(other[fast]))})."
     )

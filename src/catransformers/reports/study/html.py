@@ -13,6 +13,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.reports import assumptions
 from catransformers.reports.figures.template import plotly_script, render
 from catransformers.reports.study import figures, narrative
@@ -21,7 +23,6 @@ from catransformers.reports.study.parts import Share, carbon_parts, energy_parts
 from catransformers.reports.study.static import front_svg
 from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving, tolerated_loss
 from catransformers.reports.wording import (
-    AXES,
     DIMENSIONS,
     Unit,
     amount,
@@ -37,7 +38,6 @@ from catransformers.reports.wording import (
     share,
     unit_for,
 )
-from catransformers.search.problem import Limits
 from catransformers.units import MM2_PER_M2
 
 NONE = "–"
@@ -89,7 +89,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "latency_unit": units.latency.label,
         "energy_unit": units.energy.label,
         "objective_unit": units.objective.label,
-        "others": [f"{AXES[name]} ({unit.label})" for name, unit in units.others.items()],
+        "others": [f"{QUANTITIES[name].axis} ({unit.label})" for name, unit in units.others.items()],
         "rule": _rule(summary),
         "carbon_legend": _present([carbon_parts(d.estimate) for d in shown]),
         "energy_legend": _present([energy_parts(d.estimate) for d in shown]),

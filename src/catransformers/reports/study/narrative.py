@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.errors import InfeasibleError, present
 from catransformers.reports.study.summary import StudySummary, ValueWithError, saving, tolerated_loss
-from catransformers.reports.wording import LEAST, NBSP, amount, duration, percent, plain, plural, points, score
+from catransformers.reports.wording import NBSP, amount, duration, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 from catransformers.units import round_down
 
@@ -183,7 +184,7 @@ def attribution(summary: StudySummary) -> tuple[Step, ...]:
     found = summary.attribution
     if found is None:
         return ()
-    best = LEAST[summary.objective]
+    best = QUANTITIES[summary.objective].least
     reference, own = found.base_fastest.objective, found.base_best.objective
     rows = (
         ("the base on its fastest accelerator", "starting point", found.base_fastest.objective, None),

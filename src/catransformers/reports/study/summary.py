@@ -8,25 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal
 
 from catransformers.carbon.footprint import Footprint
 from catransformers.config.study import StudyConfig
 from catransformers.designs.estimate import Estimate
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import UNUSUAL, columns_of
 from catransformers.errors import present
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.study.search_footprint import OwnFootprint
 from catransformers.search.costs.enumerated import Attribution, DesignCost
-from catransformers.search.problem import Limits
 
 #: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set, and of
 #: a base whose accuracy is small (a language model's 1/perplexity) at most this share of it.
 HEADLINE_LOSS = 0.03
 HEADLINE_SHARE = 0.1
-
-#: Quantities that tables of designs show only where they are minimised, and the keys of their columns.
-UNUSUAL: Mapping[str, str] = MappingProxyType({"tcdp": "tcdp_kg_s", "water": "water_l"})
 
 Interval = tuple[float, float, float]
 
@@ -252,12 +249,12 @@ class StudySummary:
         names = self.config.objectives.quantities
         at = " (carbon at the 95th percentile of its range)" if self.config.objectives.carbon_quantile == "p95" else ""
         return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) + (
-            at if {"carbon", "tcdp"} & {*names} else ""
+            at if "carbon" in columns_of({*names}) else ""
         )
 
     def is_high(self, quantity: str) -> bool:
         """Whether a quantity, as objective and limit, is meant at the 95th percentile of carbon's range."""
-        return self.config.objectives.carbon_quantile == "p95" and quantity in ("carbon", "tcdp")
+        return self.config.objectives.carbon_quantile == "p95" and "carbon" in columns_of({quantity})
 
     @property
     def planned(self) -> int:

@@ -8,9 +8,10 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from catransformers.designs.quantities import QUANTITIES
 from catransformers.reports.study import narrative
 from catransformers.reports.study.search_footprint_words import own_object
-from catransformers.reports.study.summary import UNUSUAL, Design, Member, StudySummary, ValueWithError, saving
+from catransformers.reports.study.summary import Design, Member, StudySummary, ValueWithError, saving
 from catransformers.reports.wording import breakable, compact, number, percent, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
 from catransformers.units import MM2_PER_M2
@@ -187,7 +188,7 @@ def _flat(member: Member, summary: StudySummary) -> dict[str, Any]:
         "energy_j": cost.energy_j,
         "area_mm2": cost.area_m2 * MM2_PER_M2,
         "weights_on_chip": cost.resident,
-        **{UNUSUAL[name]: cost.minimised[place] for name, place in summary.unusual.items()},
+        **{QUANTITIES[name].key: cost.minimised[place] for name, place in summary.unusual.items()},
     }
 
 

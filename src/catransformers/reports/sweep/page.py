@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.designs.sweep import OBJECTIVES, UNUSUAL, Sweep
+from catransformers.designs.quantities import OBJECTIVES, UNUSUAL
+from catransformers.designs.sweep import Sweep
 from catransformers.files import write_whole
 from catransformers.hardware.accelerator import ATTRIBUTES
 from catransformers.lazy import lazy
@@ -199,13 +200,13 @@ def _carbon_title(sweep: Sweep, unit: Unit) -> str:
 
 def _hover(sweep: Sweep, row: int) -> str:
     """An accelerator and what it costs; numbers and the package's own words only."""
-    own = sweep.designs
+    own, dram = sweep.designs, "no DRAM" if sweep.designs.resident[row] else "weights in DRAM"
     return "<br>".join(
         (
             f"<b>{str(sweep.table[row]).replace(',', ', ')}</b>",
             f"{amount('carbon', float(own.total_kg[row]))}, {amount('latency', float(own.latency_s[row]))}",
             f"{amount('energy', float(own.energy_j[row]))}, {amount('area', float(own.area_m2[row]))}",
-            f"{number(float(own.tops[row]))} TOPS, {'no DRAM' if own.resident[row] else 'weights in DRAM'}",
+            f"{number(own.of('tops', row))} TOPS, {dram}",
         )
     )
 
@@ -272,13 +273,18 @@ def costs(sweep: Sweep, rows: Sequence[int]) -> tuple[list[str], list[list[str]]
         [carbon.text(float(value)) for value in own.total_kg[chosen]],
         [f"{carbon.text(float(a))}–{carbon.text(float(b))}" for a, b in zip(low, high, strict=True)],
     ]
-    for name in ("latency", "energy", "area", *(name for name in UNUSUAL if name in sweep.looked_at)):
+    for name in (
+        "latency",
+        "energy",
+        "area",
+        *(name for name in UNUSUAL if name in sweep.looked_at and name != "power"),
+    ):
         values, unit = sweep.quantity(name)[chosen], _unit(sweep, name, chosen)
         headings.append(f"{name} ({unit.label})")
         columns.append([unit.text(float(value)) for value in values])
     headings += ["TOPS", "power (mW)", "DRAM"]
-    columns.append([number(float(value)) for value in own.tops[chosen]])
-    columns.append([number(float(value) / MILLI) for value in own.power_w[chosen]])
+    columns.append([number(float(value)) for value in sweep.quantity("tops")[chosen]])
+    columns.append([number(float(value) / MILLI) for value in sweep.quantity("power")[chosen]])
     columns.append(["no" if resident else "yes" for resident in own.resident[chosen]])
     return headings, [list(row) for row in zip(*columns, strict=True)]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from catransformers.lazy import lazy
+from catransformers.reports.wording import si_prefix
 
 if TYPE_CHECKING:
     import rich.box
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 else:
     rich = lazy("rich")
 
-_PREFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
-
 
 def quantity(value: float, unit: str, digits: int = 4) -> str:
     """A number with an SI prefix: `quantity(0.0185, "s")` is `18.5 ms`."""
     if value == 0:
         return f"0 {unit}"
-    scale, prefix = next(((s, p) for s, p in _PREFIXES if abs(value) >= s), _PREFIXES[-1])
+    scale, prefix = si_prefix(abs(value))
     return f"{value / scale:.{digits}g} {prefix}{unit}"
 
 

@@ -10,19 +10,19 @@ depend on latency is kept within the paper's 50 ms where nothing else limits lat
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from catransformers.config.sections import PRESET_LATENCY_MS
+from catransformers.designs.limits import Limits, Shortfall
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.front import knee
 from catransformers.search.analysis.question import Candidates, asked, candidates, unlimited
-from catransformers.search.costs.designs import Shortfall
+from catransformers.search.costs.designs import no_accelerator
 from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, accuracy_of, complete
 from catransformers.search.geometry.regions import front2
-from catransformers.search.problem import Limits
 from catransformers.study.records import TrialRecord
 from catransformers.units import MILLI
 
@@ -134,8 +134,8 @@ def iso_accuracy(
         values = {name: float(own.values[name][position]) for name in MEASURES}
         choices.append(ModeChoice(mode, own_limits[mode], member, values, trade_offs))
     if not choices:
-        nearest = min(missed.values(), key=lambda miss: miss.demand / miss.bound)
-        raise nearest.error(f"each trained model of {100 * accuracy:g} ± {100 * tolerance:g} % accuracy")
+        nearest = min(missed.values(), key=lambda miss: miss.ratio)
+        raise no_accelerator(nearest, f"each trained model of {100 * accuracy:g} ± {100 * tolerance:g} % accuracy")
     return IsoAccuracy(accuracy, tolerance, tuple(trial.number for trial in chosen), tuple(choices), missed)
 
 
@@ -169,7 +169,7 @@ def _empty_band(done: Sequence[TrialRecord], accuracy: float, tolerance: float) 
 def _limits(limits: Limits, mode: str, preset_latency_s: float | None) -> Limits:
     if preset_latency_s is None or mode in _WITH_LATENCY:
         return limits
-    return replace(limits, latency=min(preset_latency_s, np.inf if limits.latency is None else limits.latency))
+    return limits.but(latency=min(preset_latency_s, np.inf if limits.latency is None else limits.latency))
 
 
 def _best(mode: str, limits: Limits, found: Sequence[Candidates]) -> tuple[int, int, int] | None:

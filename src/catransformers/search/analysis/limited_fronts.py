@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.limits import Limits, Shortfall
 from catransformers.search.analysis.question import Candidates, asked, candidates, in_time, unlimited
-from catransformers.search.costs.designs import Shortfall
 from catransformers.search.costs.space import Costs
 from catransformers.search.fronts import FrontMember, accuracy_of, complete
 from catransformers.search.geometry.pareto import front, hypervolume
 from catransformers.search.geometry.regions import Region, front2, layers
-from catransformers.search.problem import REFERENCE_MARGIN, Limits, Objective
+from catransformers.search.problem import REFERENCE_MARGIN
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.study.records import TrialRecord
 
@@ -79,7 +79,7 @@ class LimitedFronts:
         rows: one for each of the limits, in the order in which they were given.
     """
 
-    minimise: tuple[Objective, ...]
+    minimise: tuple[str, ...]
     reference: tuple[float, ...]
     floor: float
     below_floor: int
@@ -99,7 +99,7 @@ def fronts_under(
     costs: Costs,
     trials: Sequence[TrialRecord],
     limits: Sequence[Limits] | None = None,
-    minimise: tuple[Objective, ...] | None = None,
+    minimise: tuple[str, ...] | None = None,
 ) -> LimitedFronts:
     """The fronts of a study's trained models × all accelerators under several limits; exact, nothing is trained.
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.limits import Limits, Shortfall
+from catransformers.designs.quantities import Objectives, columns_of
+from catransformers.designs.table import check_known, values_of
 from catransformers.hardware.front import undominated
-from catransformers.search.costs.designs import Designs, Shortfall, shortfall
-from catransformers.search.costs.enumerated import water_terms
-from catransformers.search.costs.quantities import values_of
+from catransformers.search.costs.designs import Designs, shortfall
 from catransformers.search.costs.space import Costs
-from catransformers.search.problem import Limits, Objective, Objectives
 from catransformers.search.space import FloatArray, IntArray
 
 
-def asked(costs: Costs, minimise: tuple[Objective, ...] | None = None, limits: Limits | None = None) -> Costs:
+def asked(costs: Costs, minimise: tuple[str, ...] | None = None, limits: Limits | None = None) -> Costs:
     """The same costs with other quantities to minimise, or under other limits.
 
     Args:
@@ -35,11 +35,8 @@ def asked(costs: Costs, minimise: tuple[Objective, ...] | None = None, limits: L
     """
     objectives = costs.objectives if minimise is None else Objectives(minimise, costs.objectives.carbon_quantile)
     own = in_time(costs.limits if limits is None else limits, costs.scenario.period_s)
-    silicon = costs.silicon
-    if silicon.water_l is None and "water" in {*objectives.minimise, *own.of_designs()}:
-        litres, each_joule = water_terms(costs.scenario, silicon.area_m2)
-        silicon = replace(silicon, water_l=litres, water_l_per_j=each_joule)
-    return replace(costs.under(costs.scenario, own, silicon), objectives=objectives)
+    check_known({*objectives.minimise, *own.of_designs()}, costs.scenario)
+    return replace(costs.under(costs.scenario, own, costs.silicon), objectives=objectives)
 
 
 def unlimited(costs: Costs) -> Costs:
@@ -50,7 +47,7 @@ def unlimited(costs: Costs) -> Costs:
 def in_time(limits: Limits, period_s: float) -> Limits:
     """The limits, with an inference done before the next one is due, which is after `period_s`."""
     if np.isfinite(period_s) and (limits.latency is None or limits.latency > period_s):
-        return replace(limits, latency=period_s)
+        return limits.but(latency=period_s)
     return limits
 
 
@@ -103,11 +100,11 @@ def candidates(costs: Costs, model: int, quantities: Collection[str]) -> Candida
     Args:
         costs: as `asked` made them; their limits are not looked at.
         model: its number in the space.
-        quantities: some of `problem.UNITS`.
+        quantities: some of `quantities.OF_DESIGNS`.
     """
     found = unlimited(costs).designs(model)
     chosen = np.arange(found.latency_s.size)
-    if costs.silicon.carbon_at is not None and {"carbon", "tcdp"} & set(quantities):
+    if costs.silicon.carbon_at is not None and "carbon" in columns_of({*quantities}):
         chosen = _unbeaten(found, quantities)
     values = values_of(
         {*quantities}, found.latency_s[chosen], found.energy_j[chosen], found.resident[chosen], found.silicon, chosen
@@ -119,7 +116,8 @@ def _unbeaten(found: Designs, quantities: Collection[str]) -> IntArray:
     """Accelerators that no other beats in all that the quantities rise with."""
     streamed = (~found.resident).astype(np.float64)
     columns = [found.area_m2, found.life_energy_j, streamed]
-    if {"latency", "tcdp"} & set(quantities):
-        columns.append(found.latency_s)
-    columns += [found.quantity(name) for name in quantities if name not in ("carbon", "tcdp", "latency", "area")]
+    for name in quantities:
+        parts = columns_of({name})
+        names = parts - {"carbon", "inferences", "area"} if "carbon" in parts else {name} - {"area"}
+        columns += [found.quantity(part) for part in sorted(names)]
     return np.sort(undominated(np.zeros(streamed.size, dtype=np.int64), np.stack(columns)))

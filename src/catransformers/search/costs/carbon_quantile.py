@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from catransformers.carbon import factors as terms
 from catransformers.carbon.scenario import Scenario
 from catransformers.carbon.uncertainty import draw_factors
-from catransformers.search.costs.stacks import RESIDENT, STREAMED
+from catransformers.designs.table import RESIDENT, STREAMED
 from catransformers.search.space import FloatArray, IntArray
 
 STEP = 0.0025  # relative distance of two knots

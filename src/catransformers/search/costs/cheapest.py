@@ -7,12 +7,16 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.quantities import QUANTITIES
+from catransformers.designs.table import Silicon
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, Stacks
+from catransformers.search.costs.stacks import Stacks
 from catransformers.search.space import FloatArray, IntArray
 
-BY_ACCELERATOR = ("area", "tops")  # quantities that no model has a say in
+BY_ACCELERATOR = tuple(
+    name for name, row in QUANTITIES.items() if row.of_accelerator
+)  # quantities that no model has a say in
 CHUNK_VALUES = 1 << 21  # designs looked at in one pass: bounds the memory (16 MiB an array)
 
 

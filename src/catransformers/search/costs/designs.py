@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.limits import Limits, Shortfall
+from catransformers.designs.limits import shortfall as missed_by_all
+from catransformers.designs.table import RESIDENT, STREAMED, DesignTable, Silicon
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.accelerator import Accelerator
-from catransformers.hardware.power import energy_with_idle_j
-from catransformers.search.costs.quantities import values_of
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, Stacks
+from catransformers.search.costs.stacks import Stacks
 from catransformers.search.geometry.pareto import frontk
 from catransformers.search.geometry.regions import front2
-from catransformers.search.problem import Limits
 from catransformers.search.space import FloatArray, IntArray
-from catransformers.units import MILLI, MM2_PER_M2, round_up
-
-#: How people read each quantity: its unit in messages, the factor from SI, the study's key that limits it.
-READABLE: Mapping[str, tuple[str, float, str]] = {
-    "latency": ("ms", 1 / MILLI, "objectives.max_latency_ms"),
-    "energy": ("mJ", 1 / MILLI, "objectives.max_energy_mj"),
-    "area": ("mm2", MM2_PER_M2, "objectives.max_area_mm2"),
-    "carbon": ("kgCO2e", 1.0, "objectives.max_carbon_kg"),
-    "tcdp": ("kgCO2e s", 1.0, "objectives.max_tcdp_kg_s"),
-    "water": ("L", 1.0, "objectives.max_water_l"),
-    "power": ("W", 1.0, "objectives.max_power_w"),
-    "tops": ("TOPS", 1.0, "objectives.max_tops"),
-    "parameters": ("parameters", 1.0, "objectives.max_parameters"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +68,6 @@ class DesignCost:
         """Embodied and operational, kgCO2e."""
         return self.operational_kg + self.embodied_kg
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data with stable keys."""
-        return {
-            "accelerator": self.accelerator.to_dict(),
-            "weights_on_chip": self.resident,
-            "feasible": self.feasible,
-            "latency_s": self.latency_s,
-            "energy_j": self.energy_j,
-            "idle_w": self.idle_w,
-            "life_energy_j": self.life_energy_j,
-            "area_m2": self.area_m2,
-            "embodied_kg": self.embodied_kg,
-            "operational_kg": self.operational_kg,
-            "total_kg": self.total_kg,
-        }
-
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
@@ -118,64 +86,17 @@ class Attribution:
     pruned_best: DesignCost
 
 
-@dataclass(frozen=True)
-class Designs:
-    """One model on all accelerators, in the order of the accelerator table.
+@dataclass(frozen=True, eq=False)
+class Designs(DesignTable):
+    """One model on all accelerators, in the order of the accelerator table, under the limits of a study.
 
     Args:
-        resident: (accelerators,) whether the model stays on chip, without DRAM.
-        latency_s: (accelerators,) of one inference.
-        energy_j: (accelerators,) of one inference.
-        idle_w: (accelerators,) power while waiting for the next inference.
-        life_energy_j: (accelerators,) of one inference and the wait for the next one.
-        area_m2: (accelerators,) of the die.
-        embodied_kg: (accelerators,) kgCO2e of making the device.
-        operational_kg: (accelerators,) kgCO2e of using it for life.
         within: (accelerators,) whether all limits are kept.
         parameters: of the model.
-        silicon: the accelerators, for the quantities that are worked out when asked for.
     """
 
-    resident: NDArray[np.bool_]
-    latency_s: FloatArray
-    energy_j: FloatArray
-    idle_w: FloatArray
-    life_energy_j: FloatArray
-    area_m2: FloatArray
-    embodied_kg: FloatArray
-    operational_kg: FloatArray
     within: NDArray[np.bool_]
     parameters: int
-    silicon: Silicon
-
-    @property
-    def total_kg(self) -> FloatArray:
-        """(accelerators,) kgCO2e, embodied and operational."""
-        return self.operational_kg + self.embodied_kg
-
-    def quantity(self, name: str) -> FloatArray:
-        """(accelerators,) one of `problem.UNITS`, SI; carbon at the study's quantile."""
-        return self._quantities(name)
-
-    @cached_property
-    def _known(self) -> dict[str, FloatArray]:
-        return {"latency": self.latency_s, "energy": self.energy_j, "area": self.area_m2}
-
-    def _quantities(self, name: str) -> FloatArray:
-        if name == "carbon" and self.silicon.carbon_at is None:
-            return self.total_kg
-        if name not in self._known:
-            found = values_of({name}, self.latency_s, self.energy_j, self.resident, self.silicon, slice(None))
-            self._known[name] = found[name]
-        return self._known[name]
-
-    def of(self, name: str, accelerator: int) -> float:
-        """A quantity on one accelerator, without those on the others."""
-        if name in self._known or self.silicon.carbon_at is None:
-            return float(self.quantity(name)[accelerator])
-        one = slice(accelerator, accelerator + 1)
-        found = values_of({name}, self.latency_s[one], self.energy_j[one], self.resident[one], self.silicon, one)
-        return float(found[name][0])
 
     def front(self, quantities: Sequence[str]) -> IntArray:
         """The accelerators that keep the limits and that none beats in several quantities, by the first of them."""
@@ -207,22 +128,13 @@ def designs(
     def held(modes: FloatArray) -> FloatArray:
         return np.asarray(np.take_along_axis(modes[:, 0], mode, axis=0)[0], dtype=np.float64)
 
-    latency = held(model.latency_s())
-    energy = held(model.energy_j())
-    idle_w = np.take_along_axis(silicon.idle_w, mode, axis=0)[0]
-    life_energy = energy_with_idle_j(energy, latency, idle_w, silicon.period_s)
-    result = Designs(
-        resident=resident,
-        latency_s=latency,
-        energy_j=energy,
-        idle_w=idle_w,
-        life_energy_j=life_energy,
-        area_m2=silicon.area_m2,
-        embodied_kg=np.take_along_axis(silicon.embodied_kg, mode, axis=0)[0],
-        operational_kg=silicon.operational_kg_per_j * life_energy,
-        within=np.ones(latency.size, dtype=np.bool_),
+    result = Designs.of_costs(
+        held(model.latency_s()),
+        held(model.energy_j()),
+        resident,
+        silicon,
+        within=np.ones(resident.size, dtype=np.bool_),
         parameters=parameters,
-        silicon=silicon,
     )
     if limits.parameters is not None and parameters > limits.parameters:
         result.within[:] = False
@@ -231,29 +143,13 @@ def designs(
     return result
 
 
-@dataclass(frozen=True, slots=True)
-class Shortfall:
-    """A limit that cannot be kept: the best that is possible, SI, against the bound."""
-
-    quantity: str
-    demand: float
-    bound: float
-
-    def error(self, subject: str) -> InfeasibleError:
-        """The error that says so in the units of the study file, with what would help."""
-        unit, factor, key = READABLE[self.quantity]
-        levers = [f"raise {key} to {round_up(self.demand * factor):g} or more", "allow smaller models (model.space)"]
-        if self.quantity != "parameters":
-            levers.append("allow other accelerators (hardware.space, hardware.max_tops)")
-        return InfeasibleError(
-            f"{subject} exceeds the limit on parameters"
-            if self.quantity == "parameters"
-            else f"{subject} has no accelerator within the limit on {self.quantity}",
-            demand=self.demand * factor,
-            bound=self.bound * factor,
-            unit=unit,
-            levers=levers,
-        )
+def no_accelerator(missed: Shortfall, subject: str) -> InfeasibleError:
+    """That a model, or all of a space, keeps a limit nowhere, with what would help in the study file."""
+    levers = [f"raise objectives.{missed.enough}", "allow smaller models (model.space)"]
+    if missed.quantity == "parameters":
+        return missed.told(f"{subject} exceeds the limit on parameters", levers)
+    levers.append("allow other accelerators (hardware.space, hardware.max_tops)")
+    return missed.told(f"{subject} has no accelerator within the limit on {missed.quantity}", levers)
 
 
 def shortfall(found: Designs, limits: Limits) -> Shortfall | None:
@@ -268,16 +164,4 @@ def shortfall(found: Designs, limits: Limits) -> Shortfall | None:
     if limits.parameters is not None and found.parameters > limits.parameters:
         return Shortfall("parameters", found.parameters, limits.parameters)
     bounds = limits.of_designs()
-    kept = {name: found.quantity(name) <= bound for name, bound in bounds.items()}
-    misses = []
-    for name, bound in bounds.items():
-        others = np.ones(found.within.shape, dtype=np.bool_)
-        for other, mask in kept.items():
-            others &= mask | (other == name)
-        values = found.quantity(name)[others]
-        if values.size:
-            misses.append(Shortfall(name, float(values.min()), bound))
-    if misses:
-        return min(misses, key=lambda miss: miss.demand / miss.bound)
-    alone = [Shortfall(name, float(found.quantity(name).min()), bound) for name, bound in bounds.items()]
-    return max(alone, key=lambda miss: miss.demand / miss.bound)
+    return missed_by_all({name: found.quantity(name) for name in bounds}, bounds)

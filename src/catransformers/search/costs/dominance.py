@@ -19,7 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, Stacks
+from catransformers.designs.quantities import QUANTITIES, columns_of
+from catransformers.designs.table import RESIDENT, STREAMED, Silicon
+from catransformers.search.costs.stacks import StackCosts, Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 #: Columns that are compared first; most rivals fall at them.
@@ -118,7 +120,8 @@ def _over(power_w: float) -> _Rows:
 def _sums(silicon: Silicon, quantity: str, bound: float = np.inf) -> list[_Sum]:
     """Sums of which the quantity is the largest, or that it at least never falls with.
 
-    An accelerator that is no worse in all of them is then no worse in the quantity. Carbon × delay rises with both;
+    An accelerator that is no worse in all of them is then no worse in the quantity.
+    What a formula makes rises with its parts, but for those it falls with;
     any quantile of carbon rises with the area, with the DRAM that streaming needs, and with the energy of the life,
     draw by draw. Power rises with the energy and falls with the latency; as a limit, `bound`, it is one sum.
     """
@@ -132,15 +135,20 @@ def _sums(silicon: Silicon, quantity: str, bound: float = np.inf) -> list[_Sum]:
         case "latency" | "energy" | "power":
             rows = {"latency": _latency, "energy": _energy, "power": _over(bound)}[quantity]
             found = [_Sum(nothing, rows)]
-        case "tcdp":
-            found = [*_sums(silicon, "carbon"), *_sums(silicon, "latency")]
-        case "water":
-            assert silicon.water_l is not None  # noqa: S101 - a study that asks for water has its factors
+        case "water" if silicon.water_l is not None:
             found = _life_energy(silicon, both * silicon.water_l, silicon.water_l_per_j)
         case "carbon" if silicon.carbon_at is not None:
             found = [*_sums(silicon, "area"), *_life_energy(silicon, nothing, 1.0)]
-        case _:
+        case "carbon":
             found = _life_energy(silicon, silicon.embodied_kg, silicon.operational_kg_per_j)
+        case _:
+            found = []
+            row = QUANTITIES[quantity]
+            for part in row.of:
+                if part not in row.falls:
+                    found += _sums(silicon, part)
+                elif part != "inferences":  # of which all have as many
+                    raise LookupError(f"{quantity} falls with {part}, which no sum bounds")
     return found
 
 
@@ -148,15 +156,20 @@ def _kept_by_all(
     silicon: Silicon, name: str, bound: float, stacks: list[_Extremes], occurs: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """(accelerators,) whether every model keeps a limit there; where that cannot be told, False."""
-    if name == "carbon" and silicon.carbon_at is not None:
+    if silicon.carbon_at is not None and "carbon" in columns_of({name}):
         return np.zeros(occurs.shape[1], dtype=np.bool_)
-    if name == "tcdp":
-        if silicon.carbon_at is not None:
-            return np.zeros(occurs.shape[1], dtype=np.bool_)
-        worst = _worst(_sums(silicon, "carbon"), stacks) * _worst(_sums(silicon, "latency"), stacks)
-    else:
-        worst = _worst(_sums(silicon, name, bound), stacks)
+    worst = _worst_value(silicon, name, bound, stacks)
     return np.asarray((np.where(occurs, worst, -np.inf) <= (0.0 if name == "power" else bound)).all(axis=0))
+
+
+def _worst_value(silicon: Silicon, name: str, bound: float, stacks: list[_Extremes]) -> FloatArray:
+    """(2, accelerators): what no model's quantity exceeds, by mode."""
+    row = QUANTITIES.get(name)
+    if name == "inferences":
+        return np.asarray(silicon.inferences)
+    if row is None or row.formula is None or name == "power":
+        return _worst(_sums(silicon, name, bound), stacks)
+    return np.asarray(row.formula(*(_worst_value(silicon, part, bound, stacks) for part in row.of)), dtype=np.float64)
 
 
 def undominated(
@@ -172,7 +185,7 @@ def undominated(
     Args:
         stacks: what the models are made of.
         silicon: the accelerators.
-        quantity: what is minimised: one of `problem.OBJECTIVES`, or several.
+        quantity: what is minimised: one of `quantities.OBJECTIVES`, or several.
         limits: upper bounds by quantity, SI.
     """
     extremes = [_Extremes.of(stack, times) for stack, times in zip(stacks.each, stacks.times, strict=True)]

@@ -13,30 +13,23 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.carbon.footprint import footprint
-from catransformers.carbon.impacts import impact_footprint, unknown_factors
 from catransformers.carbon.scenario import Scenario
+from catransformers.designs.limits import Limits, Shortfall, nearest_miss
+from catransformers.designs.quantities import CarbonQuantile, Objectives
+from catransformers.designs.table import Silicon, check_known
 from catransformers.errors import InputError, Problem
 from catransformers.hardware.accelerator import AcceleratorTable
-from catransformers.hardware.area import die_area
 from catransformers.hardware.cost import cost_tables
-from catransformers.hardware.power import power_table
 from catransformers.hardware.technology import Technology
 from catransformers.search.costs.carbon_quantile import QuantileCarbon
 from catransformers.search.costs.cheapest import cheapest
-from catransformers.search.costs.designs import Attribution, DesignCost, Designs, Shortfall, designs
+from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, no_accelerator
 from catransformers.search.costs.hardware_fronts import HardwareFronts, hardware_fronts
 from catransformers.search.costs.many_costs import ManyCosts, many_costs
 from catransformers.search.costs.shapes import StackShapes, prefixes_of
 from catransformers.search.costs.space import Costs
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, StackCosts, Stacks
-from catransformers.search.problem import (
-    REFERENCE_MARGIN,
-    Limits,
-    Objective,
-    Objectives,
-    SearchProblem,
-)
+from catransformers.search.costs.stacks import StackCosts, Stacks
+from catransformers.search.problem import REFERENCE_MARGIN, SearchProblem
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.units import GIGA
 from catransformers.workloads import families
@@ -123,7 +116,7 @@ class SpaceCost(Costs):
             outside = self.parameters > self.limits.parameters
             cost, accelerator = np.where(outside, np.inf, cost), np.where(outside, np.int32(-1), accelerator)
         if not np.isfinite(cost).any():
-            raise self.space_shortfall().error("every model of the space")
+            raise no_accelerator(self.space_shortfall(), "every model of the space")
         return cost, accelerator
 
     def _least(self, quantity: str, limits: dict[str, float]) -> tuple[FloatArray, NDArray[np.int32]]:
@@ -187,17 +180,13 @@ class SpaceCost(Costs):
         if self.limits.parameters is not None:
             allowed = self.parameters <= self.limits.parameters
         bounds = self.limits.of_designs()
-        misses = []
-        for name, bound in bounds.items():
-            others = {other: value for other, value in bounds.items() if other != name}
-            misses.append(Shortfall(name, float(self._least(name, others)[0][allowed].min()), bound))
-        possible = [miss for miss in misses if np.isfinite(miss.demand)]
-        if possible:
-            return min(possible, key=lambda miss: miss.demand / miss.bound)
-        alone = [
-            Shortfall(name, float(self._least(name, {})[0][allowed].min()), bound) for name, bound in bounds.items()
-        ]
-        return max(alone, key=lambda miss: miss.demand / miss.bound)
+
+        def least(name: str, limits: dict[str, float]) -> Shortfall:
+            return Shortfall(name, float(self._least(name, limits)[0][allowed].min()), bounds[name])
+
+        alone = [least(name, {other: bounds[other] for other in bounds if other != name}) for name in bounds]
+        possible = [miss for miss in alone if np.isfinite(miss.demand)]
+        return nearest_miss(possible, [] if possible else [least(name, {}) for name in bounds])
 
 
 def space_cost(
@@ -205,7 +194,7 @@ def space_cost(
     table: AcceleratorTable,
     technology: Technology,
     scenario: Scenario,
-    objective: Objective | Objectives = "carbon",
+    objective: str | Objectives = "carbon",
     limits: Limits = Limits(),
     *,
     cache_dir: str | None = None,
@@ -228,12 +217,8 @@ def space_cost(
     """
     objectives = objective if isinstance(objective, Objectives) else Objectives((objective,))
     asked = {*objectives.minimise, *limits.of_designs()}
-    water = water_terms(scenario, area_m2=die_area(table, technology).total) if "water" in asked else None
+    check_known(asked, scenario)
     check_room(space, table, scenario)
-    area, power = die_area(table, technology).total, power_table(table, technology)
-    embodied = np.empty((2, len(table)))
-    for mode, needs_dram in ((STREAMED, True), (RESIDENT, False)):
-        embodied[mode] = footprint(area, 0.0, needs_dram, scenario).embodied_kg
     prefixes = prefixes_of(space.base)
     alone = ModelSpace(space.base, {name: (size,) for name, size in space.base.dimensions().items()})
     shapes = [StackShapes.of(models, prefix) for models in (space, alone) for prefix in prefixes]
@@ -255,33 +240,9 @@ def space_cost(
         limits=limits,
         each=tuple(costs[: len(prefixes)]),
         base_stacks=tuple(costs[len(prefixes) :]),
-        silicon=Silicon(
-            area_m2=area,
-            capacity_bytes=table.global_bytes,
-            embodied_kg=embodied,
-            idle_w=np.stack([power.idle_streamed_w, power.idle_resident_w]),
-            period_s=scenario.period_s,
-            operational_kg_per_j=float(footprint(0.0, 1.0, False, scenario).operational_kg),
-            tops=np.asarray(table.peak_tops(technology.frequency_at(table.voltage_v)), dtype=np.float64),
-            water_l=None if water is None else water[0],
-            water_l_per_j=0.0 if water is None else water[1],
-            carbon_at=None if objectives.carbon_quantile == "p50" else QuantileCarbon(area, scenario, 0.95),
-        ),
+        silicon=priced(Silicon.of(table, technology, scenario), scenario, objectives.carbon_quantile),
         parameters=_parameters(shapes[: len(prefixes)], space.base),
     )
-
-
-def water_terms(scenario: Scenario, area_m2: FloatArray) -> tuple[FloatArray, float]:
-    """Litres for making each device, and for each joule of an inference with its wait over the life.
-
-    Raises:
-        InputError: if the water factor of one of the scenario's two grids is not known.
-    """
-    making = impact_footprint("water", area_m2, 0.0, scenario)
-    using = impact_footprint("water", 0.0, 1.0, scenario)
-    if making.total is None or using.total is None:
-        raise InputError(unknown_factors("water", scenario))
-    return making.total, float(using.total)
 
 
 def _parameters(stacks: list[StackShapes], base: ModelSpec) -> IntArray:
@@ -291,6 +252,11 @@ def _parameters(stacks: list[StackShapes], base: ModelSpec) -> IntArray:
     for other in stacks[1:]:
         found = (found[:, None] + (other.parameters - whole)).ravel()
     return found
+
+
+def priced(silicon: Silicon, scenario: Scenario, quantile: CarbonQuantile) -> Silicon:
+    """The same accelerators under a scenario, carbon at a quantile of its range."""
+    return silicon.under(scenario, None if quantile == "p50" else QuantileCarbon(silicon.area_m2, scenario, 0.95))
 
 
 def check_room(space: ModelSpace, table: AcceleratorTable, scenario: Scenario) -> None:

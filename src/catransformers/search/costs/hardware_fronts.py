@@ -16,10 +16,11 @@ from os import cpu_count
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.table import Silicon
 from catransformers.search.costs.cheapest import BY_ACCELERATOR, within
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, Stacks
+from catransformers.search.costs.stacks import Stacks
 from catransformers.search.space import FloatArray, IntArray
 
 CHUNK_VALUES = 1 << 19  # designs looked at in one pass by one thread (4 MiB an array)

@@ -20,18 +20,20 @@ from typing import Self
 import numpy as np
 
 from catransformers.carbon.scenario import Scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
+from catransformers.designs.table import Silicon
 from catransformers.errors import InfeasibleError
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.cost import cost_tables
 from catransformers.hardware.technology import Technology
 from catransformers.search.costs.cheapest import cheapest
-from catransformers.search.costs.designs import Designs, designs
+from catransformers.search.costs.designs import Designs, designs, no_accelerator
 from catransformers.search.costs.enumerated import SpaceCost, space_cost
 from catransformers.search.costs.screening import Screen
 from catransformers.search.costs.shapes import StackShapes, prefixes_of
 from catransformers.search.costs.space import Costs
-from catransformers.search.costs.stacks import Silicon, StackCosts
-from catransformers.search.problem import Limits, Objective, Objectives
+from catransformers.search.costs.stacks import StackCosts
 from catransformers.search.space import COUNTS, FloatArray, ModelSpace
 from catransformers.workloads import families
 
@@ -184,7 +186,7 @@ class LargeSpaceCost(Costs):
             _ = self.coarse.cost
         except InfeasibleError as error:
             subject = f"every one of {self.coarse.space.size:,} models spread over the space"
-            raise self.coarse.space_shortfall().error(subject) from error
+            raise no_accelerator(self.coarse.space_shortfall(), subject) from error
         return LargeProblem(self)
 
 
@@ -204,7 +206,7 @@ class LargeProblem:
         self._points: dict[int, FloatArray] = {}
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> str:
         """The first quantity that is minimised."""
         return self.objectives.first
 
@@ -232,7 +234,7 @@ def large_space_cost(
     table: AcceleratorTable,
     technology: Technology,
     scenario: Scenario,
-    objective: Objective | Objectives = "carbon",
+    objective: str | Objectives = "carbon",
     limits: Limits = Limits(),
     *,
     cache_dir: str | None = None,

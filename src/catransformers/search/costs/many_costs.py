@@ -14,11 +14,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.table import Silicon
 from catransformers.search.acquisition.scalarisation import scalar_cost
 from catransformers.search.costs.cheapest import BY_ACCELERATOR, cheapest, within
 from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.quantities import Block
-from catransformers.search.costs.stacks import Silicon, Stacks
+from catransformers.search.costs.stacks import Stacks
 from catransformers.search.geometry.pareto import frontk
 from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.threads import in_threads

@@ -1,8 +1,4 @@
-"""From latency and energy to all that a study minimises or limits, for many models and accelerators at once.
-
-Carbon and water are what the making of a device takes plus a price times the energy that one inference and the wait for
-the next one draw; the product of carbon and delay (tCDP) and the mean power are made of the others.
-"""
+"""All that a study minimises or limits, for many models and accelerators at once: batches, and bounds of groups."""
 
 from __future__ import annotations
 
@@ -11,70 +7,12 @@ from collections.abc import Collection, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.hardware.power import energy_with_idle_j
-from catransformers.search.costs.stacks import RESIDENT, STREAMED, Silicon, Stacks
+from catransformers.designs.quantities import columns_of
+from catransformers.designs.table import RESIDENT, STREAMED, Columns, Silicon, least_of, values_of
+from catransformers.search.costs.stacks import Stacks
 from catransformers.search.space import FloatArray, IntArray
 
-_ENERGY = frozenset({"carbon", "energy", "tcdp", "water", "power"})
-_LATENCY = frozenset({"carbon", "latency", "tcdp", "water", "power"})
-
-
-def values_of(
-    names: Collection[str],
-    latency_s: FloatArray | None,
-    energy_j: FloatArray | None,
-    resident: NDArray[np.bool_],
-    silicon: Silicon,
-    chosen: IntArray | slice,
-) -> dict[str, FloatArray]:
-    """Quantities of designs, SI, (…, accelerators) each.
-
-    Args:
-        names: which: some of `problem.UNITS`.
-        latency_s, energy_j: (…, accelerators) of one inference; None where no asked-for quantity depends on it.
-        resident: (…, accelerators) whether the weights stay on chip.
-        silicon: the accelerators.
-        chosen: those of them that lie on the last axis.
-    """
-    wanted = set(names)
-    found: dict[str, FloatArray] = {}
-    if energy_j is not None:
-        found["energy"] = energy_j
-    if latency_s is not None:
-        found["latency"] = latency_s
-    if wanted & {"carbon", "tcdp", "water"}:
-        assert latency_s is not None and energy_j is not None  # noqa: S101 - `needs` says so
-        idle = silicon.idle_w[:, chosen]
-        life_energy = energy_with_idle_j(
-            energy_j, latency_s, np.where(resident, idle[RESIDENT], idle[STREAMED]), silicon.period_s
-        )
-        if wanted & {"carbon", "tcdp"}:
-            found["carbon"] = _carbon(life_energy, resident, silicon, chosen)
-        if "tcdp" in wanted:
-            found["tcdp"] = found["carbon"] * latency_s
-        if "water" in wanted:
-            assert silicon.water_l is not None  # noqa: S101 - a study that asks for water has its factors
-            found["water"] = silicon.water_l_per_j * life_energy + silicon.water_l[chosen]
-    if "power" in wanted:
-        assert latency_s is not None and energy_j is not None  # noqa: S101 - `needs` says so
-        found["power"] = energy_j / latency_s
-    if "area" in wanted:
-        found["area"] = np.broadcast_to(silicon.area_m2[chosen], resident.shape)
-    if "tops" in wanted:
-        assert silicon.tops is not None  # noqa: S101 - `space_cost` always gives it
-        found["tops"] = np.broadcast_to(silicon.tops[chosen], resident.shape)
-    return {name: found[name] for name in wanted}
-
-
-def _carbon(
-    life_energy: FloatArray, resident: NDArray[np.bool_], silicon: Silicon, chosen: IntArray | slice
-) -> FloatArray:
-    if silicon.carbon_at is not None:
-        return silicon.carbon_at(life_energy, resident, chosen)
-    embodied = silicon.embodied_kg[:, chosen]
-    carbon: FloatArray = silicon.operational_kg_per_j * life_energy
-    carbon += np.where(resident, embodied[RESIDENT], embodied[STREAMED])
-    return carbon
+_OF_LIFE = frozenset({"carbon", "water"})  # columns that count the wait between inferences
 
 
 class Block:
@@ -88,9 +26,9 @@ class Block:
         chosen: IntArray,
     ) -> None:
         self._names, self._stacks, self._silicon, self._chosen = names, stacks, silicon, chosen
-        wanted, everything = set(names), slice(None)
-        self._energy = stacks.inner.energy_j(everything, chosen) if wanted & _ENERGY else None
-        self._latency = stacks.inner.latency_s(everything, chosen) if wanted & _LATENCY else None
+        wanted, everything = columns_of({*names}), slice(None)
+        self._energy = stacks.inner.energy_j(everything, chosen) if wanted & {"energy", *_OF_LIFE} else None
+        self._latency = stacks.inner.latency_s(everything, chosen) if wanted & {"latency", *_OF_LIFE} else None
 
     def values(
         self, v: IntArray | slice, w: IntArray | slice = slice(None), some: IntArray | slice = slice(None)
@@ -132,23 +70,22 @@ class Block:
         )
         for mode, occurs in ((STREAMED, most > capacity), (RESIDENT, least <= capacity)):
             resident = np.full(occurs.shape, mode == RESIDENT)
-            found = []
-            for low, high in ((0, 1), (1, 0)):  # an inference that takes longer waits less for the next one
-                values = values_of(
-                    self._names,
-                    None if latency is None else latency[high][mode],
-                    None if energy is None else energy[low][mode],
+            low, high = (
+                Columns(
+                    None if latency is None else latency[1 - end][mode],  # what takes longer waits less for the next
+                    None if energy is None else energy[end][mode],
                     resident,
                     self._silicon,
                     self._chosen,
+                    known={} if latency is None else {"latency": latency[end][mode]},
                 )
-                if latency is not None:
-                    if "tcdp" in values:
-                        values["tcdp"] = values["tcdp"] / latency[high][mode] * latency[low][mode]
-                    if "latency" in values:
-                        values["latency"] = latency[low][mode]
-                found.append(values)
-            yield occurs, found[0], found[1]
+                for end in (0, 1)
+            )
+            yield (
+                occurs,
+                {name: least_of(name, low, high) for name in self._names},
+                {name: least_of(name, high, low) for name in self._names},
+            )
 
 
 def _between(outer: FloatArray, inner: FloatArray, begins: IntArray) -> tuple[FloatArray, FloatArray]:

@@ -22,6 +22,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from catransformers.designs.table import RESIDENT, STREAMED, values_of
 from catransformers.hardware.cost import group_cost
 from catransformers.hardware.machine import Machines
 from catransformers.hardware.operator_cost import Item, items
@@ -31,9 +32,7 @@ from catransformers.search.costs.dominance import undominated
 from catransformers.search.costs.enumerated import SpaceCost
 from catransformers.search.costs.hardware_fronts import HardwareFronts, fronts_of_designs
 from catransformers.search.costs.interpolation import Grid, Rows
-from catransformers.search.costs.quantities import values_of
 from catransformers.search.costs.shapes import StackShapes, prefixes_of
-from catransformers.search.costs.stacks import RESIDENT, STREAMED
 from catransformers.search.space import FloatArray, IntArray, ModelSpace
 from catransformers.workloads import families
 

@@ -15,12 +15,15 @@ from typing import Self
 import numpy as np
 
 from catransformers.carbon.scenario import Scenario
+from catransformers.designs.limits import Limits
+from catransformers.designs.quantities import Objectives
+from catransformers.designs.table import Silicon
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.technology import Technology
-from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, shortfall
+from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, no_accelerator, shortfall
 from catransformers.search.costs.shapes import times_of
-from catransformers.search.costs.stacks import Silicon, StackCosts, Stacks
-from catransformers.search.problem import Limits, Objective, Objectives, Searched
+from catransformers.search.costs.stacks import StackCosts, Stacks
+from catransformers.search.problem import Searched
 from catransformers.search.space import FloatArray, ModelSpace
 from catransformers.workloads import families
 
@@ -97,7 +100,7 @@ class Costs(ABC):
         """
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> str:
         """The quantity that is minimised (first)."""
         return self.objectives.first
 
@@ -168,7 +171,7 @@ class Costs(ABC):
         if chosen is None:
             missed = shortfall(found, self.limits)
             assert missed is not None  # noqa: S101 - `best` and `shortfall` look at the same designs
-            raise missed.error(f"the model {_shown(self.space.dimensions(index))}")
+            raise no_accelerator(missed, f"the model {_shown(self.space.dimensions(index))}")
         return self.design(found, chosen)
 
     @cached_property

@@ -17,14 +17,8 @@ from functools import cached_property, reduce
 from math import prod
 
 import numpy as np
-from numpy.typing import NDArray
 
 from catransformers.search.space import FloatArray, IntArray
-
-STREAMED, RESIDENT = 0, 1
-
-#: (life energy, resident, chosen accelerators) → kgCO2e, (…, chosen accelerators) all.
-CarbonAt = Callable[[FloatArray, NDArray[np.bool_], IntArray | slice], FloatArray]
 
 
 @dataclass(frozen=True)
@@ -79,35 +73,6 @@ class StackCosts:
         layer, stem = layer[:, :, chosen], stem[:, :, chosen]
         repeated = self.layers[variants, None] * layer[:, self.shape[variants]]
         return np.asarray(repeated + stem[:, self.stem[variants]], dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Silicon:
-    """What an accelerator is apart from the work it does.
-
-    Args:
-        area_m2: (accelerators,) of the die.
-        capacity_bytes: (accelerators,) of the global buffer.
-        embodied_kg: (2, accelerators): with DRAM (streamed) and without (resident).
-        idle_w: (2, accelerators): power while waiting for the next inference, streamed and resident.
-        period_s: from one inference to the next.
-        operational_kg_per_j: kgCO2e over the whole life for each joule that one inference, wait included, takes.
-        tops: (accelerators,) peak throughput; None where nobody asks.
-        water_l: (accelerators,) litres for the electricity of making the device; None where its factor is not known.
-        water_l_per_j: litres over the whole life for each joule that one inference, wait included, takes.
-        carbon_at: how to find carbon at another quantile of its range than the typical value; None for the latter.
-    """
-
-    area_m2: FloatArray
-    capacity_bytes: FloatArray
-    embodied_kg: FloatArray
-    idle_w: FloatArray
-    period_s: float
-    operational_kg_per_j: float
-    tops: FloatArray | None = None
-    water_l: FloatArray | None = None
-    water_l_per_j: float = 0.0
-    carbon_at: CarbonAt | None = None
 
 
 @dataclass(frozen=True)
