@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pkgutil import resolve_name
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from catransformers.errors import InputError
+from catransformers.registry import FAMILIES
 from catransformers.workloads import bert, families, vit
 from catransformers.workloads.operators import Gemm, VectorOp, concatenate
 from catransformers.workloads.spec import BertSpec, LlamaSpec, ModelSpec, VitSpec
@@ -258,3 +260,18 @@ def test_the_norms_of_bert_come_after_each_half() -> None:
 def test_concatenation_of_nothing() -> None:
     nothing = concatenate("nothing", [])
     assert (nothing.macs, nothing.weight_bytes, nothing.activation_bytes, list(nothing)) == (0, 0, 0, [])
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_row_names_what_there_is(family: str) -> None:
+    row = FAMILIES[family]
+    assert callable(resolve_name(row.net))
+    formats = resolve_name(row.formats)
+    assert all(hasattr(formats, name) for name in ("spec_from_huggingface", "tensors_from_huggingface"))
+    assert row.model_types and (row.vision or row.vocabulary)
+    assert row.pairs == (family == "clip")
+
+
+def test_an_unknown_family_is_told_with_the_nearest() -> None:
+    with pytest.raises(InputError, match="clip"):
+        families.spec_from_dict({"family": "clop"})

@@ -1,4 +1,4 @@
-"""The BERT family of Hugging Face: its configurations and tensor names into ours and back; BERT, RoBERTa, DistilBERT.
+"""Hugging Face state dicts and configurations of BERT, RoBERTa and DistilBERT, both ways.
 
 Read are encoders alone and models with a classifier (`…ForSequenceClassification`). The heads of pre-training (words
 left out, next sentences) and the table of position ids, which is no weight, are dropped, by the names listed here and

@@ -1,4 +1,4 @@
-"""CLIP in other libraries' words: Hugging Face's `CLIPModel` and open_clip's `CLIP`.
+"""Hugging Face and open_clip state dicts and configurations of CLIP (`CLIPModel`, `CLIP`), both ways.
 
 Our `Clip` has open_clip's names, so to and from open_clip only the configuration is translated. Hugging Face stores
 queries, keys and values apart, projections transposed, and has its own names; one table gives both directions.

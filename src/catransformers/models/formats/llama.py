@@ -1,4 +1,4 @@
-"""Llama, Mistral and Qwen2 as Hugging Face's transformers writes them: configurations and tensor names, both ways.
+"""Hugging Face state dicts and configurations of Llama, Mistral and Qwen2, both ways.
 
 The three are one architecture in three `model_type`s. Whatever a configuration asks for that changes the outputs and
 that our net has not is refused by name, all of it at once: other activations, biases elsewhere, other ways to stretch

@@ -1,4 +1,4 @@
-"""Vision transformers of Hugging Face as ours, and back: configurations, tensors, class names.
+"""Hugging Face state dicts and configurations of vision transformers, both ways, with class names.
 
 The architecture is read off `config.json` (transformers is not needed): `ViTForImageClassification`, or `ViTModel`,
 whose last hidden state of the class token is our `features`. Names of tensors as the checkpoints have them and as

@@ -1,4 +1,4 @@
-"""Vision transformers of timm as ours, and back: architectures, tensors, preprocessing.
+"""timm state dicts, architectures and preprocessing of vision transformers, both ways.
 
 timm's architectures are read off its own module, built on the `meta` device (no memory, no download): whatever a name
 and its arguments mean to timm is what counts. A model either is exactly what `Vit` computes, or it is refused, and
