@@ -1,0 +1,7 @@
+"""One watt, whatever happens."""
+
+from catransformers.energy.estimate import ProcessorEstimate
+
+
+class ToyMeter(ProcessorEstimate):
+    name = "toy-meter"
