@@ -107,15 +107,9 @@ def check_known(names: Collection[str], scenario: Scenario) -> None:
     """That quantities mean something under a scenario.
 
     Raises:
-        InputError: if the water factor of one of its grids is not known, or it counts no inferences to divide by.
+        InputError: if water is asked for, and the factor of one of its grids is not known.
     """
-    columns, problems = columns_of({*names}), []
-    if "water" in columns:
-        problems += unknown_factors("water", scenario)
-    if "inferences" in columns and not scenario.inferences > 0:
-        what = "no inference, so there is no carbon per inference"
-        problems.append(Problem("scenario.inferences_per_second", what, "a number above 0"))
-    if problems:
+    if "water" in columns_of({*names}) and (problems := unknown_factors("water", scenario)):
         raise InputError(problems)
 
 
