@@ -20,8 +20,7 @@ def told(name, number):
     return str(number) in os.environ.get(name, "").split(",")
 
 
-def main(path):
-    stop_with_parent()
+def do(path):
     request, folder = Request.read(path), path.parent
     with metered(request, folder):
         work(request, folder)
@@ -53,4 +52,5 @@ def work(request, folder):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    stop_with_parent()
+    do(Path(sys.argv[1]))

@@ -6,7 +6,6 @@ import shutil
 import pytest
 
 from catransformers.carbon.scenario import named_scenario
-from catransformers.cli import search as command
 from catransformers.config.study import parse
 from catransformers.errors import InfeasibleError, InputError
 from catransformers.execution import events
@@ -17,6 +16,7 @@ from catransformers.execution.studies.under_scenario import under_scenario
 from catransformers.reports.carbon.sensitivity import sensitivity
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.write import write_report
+from catransformers.reports.terminal import search as command
 from catransformers.search.costs.large_space import LargeSpaceCost
 from catransformers.workloads.zoo import named_spec
 
