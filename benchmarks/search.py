@@ -130,8 +130,7 @@ def setting(name: str, mode: str) -> Setting:
     limit = LATENCY_LIMIT[landscape.hardware] if mode in ("carbon", "energy") else None
     costs = replace(costs, objectives=Objectives(MODES[mode]), limits=Limits(latency=limit))
     problem = costs.problem()
-    fronts = None if problem.fronts is None else problem.fronts.where(landscape.known)
-    problem = replace(problem, cost=np.where(landscape.known, problem.cost, np.inf), fronts=fronts)
+    problem = replace(problem, fronts=problem.fronts.where(landscape.known))
     path = RESULTS / f"optimum-{name}-{mode}.json"
     fixed = {"version": VERSION, "reference": list(problem.reference), "models": int(landscape.known.sum())}
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -197,7 +196,7 @@ def add_shares(found: Setting, done: list[dict[str, Any]]) -> None:
     for trial, one, other in zip(done, as_run, trained, strict=True):
         trial["as_run"], trial["trained"] = round(one / found.optimum, 6), round(other / found.optimum, 6)
         row = trial["accelerator"]
-        if row is not None or found.problem.fronts is None:  # a whole front a trial would be too long to keep
+        if row is not None or len(found.problem.reference) == 1:  # a whole front a trial would be too long to keep
             designs = found.costs.designs(trial["model"])
             rows = [found.costs.accelerator[trial["model"]] if row is None else row]
             trial["costs"] = designs.points(np.array(rows), found.problem.objectives.minimise).tolist()
@@ -209,10 +208,7 @@ def designs_of(kept: dict[str, Any], trial: dict[str, Any]) -> list[list[float]]
     """The costs of what a trial brought: the design that was run, or the model's whole hardware front."""
     if "costs" in trial:
         return list(trial["costs"])
-    fronts = setting(kept["landscape"], kept["mode"]).problem.fronts
-    assert fronts is not None
-    first, second, _ = fronts.of(trial["model"])
-    return np.stack([first, second], axis=1).tolist()
+    return setting(kept["landscape"], kept["mode"]).problem.fronts.points_of(trial["model"]).tolist()
 
 
 def write(path: Path, data: dict[str, Any]) -> None:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from catransformers.search.acquisition.scalarisation import volume_unit
 from catransformers.search.costs.enumerated import SpaceCost
+from catransformers.search.costs.many_costs import ManyCosts
+from catransformers.search.costs.model_fronts import Staircases
 from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.geometry.pareto import levels as levels_of
 from catransformers.search.geometry.regions import Layers, Region
@@ -47,7 +49,7 @@ def curve(problem: SearchProblem, trials: Sequence[Tried], *, directions: int = 
         trials: in order.
         directions: in which it is looked at where three costs or more are minimised; see `volumes`.
     """
-    accuracy, points = [trial.accuracy for trial in trials], [points_of(problem, trial.model) for trial in trials]
+    accuracy, points = [trial.accuracy for trial in trials], [problem.fronts.points_of(trial.model) for trial in trials]
     curve = hypervolume_curve(accuracy, points, problem.reference, problem.floor, directions=directions)
     return np.maximum.accumulate(curve) if curve.size else curve
 
@@ -64,38 +66,29 @@ def curve_as_run(costs: SpaceCost, trials: Sequence[Tried], *, directions: int =
     return np.maximum.accumulate(curve) if curve.size else curve
 
 
-def points_of(problem: SearchProblem, model: int) -> FloatArray:
-    """(points, costs) a model's hardware front as the search knows it."""
-    if problem.many is not None:
-        return problem.many.of(model)[0]
-    if problem.fronts is not None:
-        return np.stack(problem.fronts.of(model)[:2], axis=1)
-    return problem.cost[[model], None]
-
-
 def best_possible(problem: SearchProblem, accuracy: FloatArray, *, directions: int = DIRECTIONS) -> float:
     """The hypervolume of all models of the space, of which the accuracies (models,) are known: the exact optimum.
 
     With three costs and more every direction takes a pass over all designs: fewer do for a large space, if the curves
     that are compared with it are made with as many.
     """
-    if problem.many is not None:
+    if isinstance(problem.fronts, ManyCosts):
         unit, costs = volume_unit(problem.reference), len(problem.reference)
         volumes = [
-            hypervolume(accuracy, -(np.maximum(problem.many.reached(towards), 0) ** costs), 0.0, problem.floor)
+            hypervolume(accuracy, -(np.maximum(problem.fronts.reached(towards), 0) ** costs), 0.0, problem.floor)
             for towards in fixed_directions(costs, directions)
         ]
         return unit * float(np.mean(volumes))
-    if problem.fronts is None:
-        return hypervolume(accuracy, problem.cost, problem.reference_cost, problem.floor)
-    return best_layers(problem, accuracy).hypervolume
+    if isinstance(problem.fronts, Staircases):
+        return best_layers(problem, accuracy).hypervolume
+    return hypervolume(accuracy, problem.cost, problem.reference[0], problem.floor)
 
 
 def best_layers(problem: SearchProblem, accuracy: FloatArray) -> Layers:
     """The front of all models of a space in two costs, from their accuracies (models,)."""
-    if problem.fronts is None:
-        raise ValueError("this problem has one cost")
-    fronts, reference = problem.fronts, (problem.reference[0], problem.reference[1])
+    if not isinstance(problem.fronts, Staircases):
+        raise ValueError("this problem has not two costs")
+    fronts, reference = problem.fronts.steps, (problem.reference[0], problem.reference[1])
     levels: list[float] = []
     regions: list[Region] = []
     so_far = Region.of([], [], reference)
@@ -128,7 +121,7 @@ def incumbents(problem: SearchProblem, trials: Sequence[Tried]) -> IntArray:
     """Positions of the trials whose models have a design on the front, equal ones once; one cost: by rising cost."""
     done = [k for k, trial in enumerate(trials) if trial.accuracy is not None and trial.accuracy >= problem.floor]
     accuracy = [float(trials[k].accuracy or 0.0) for k in done]
-    own = [points_of(problem, trials[k].model) for k in done]
+    own = [problem.fronts.points_of(trials[k].model) for k in done]
     kept = {
         done[k]: float(own[k][place, 0])
         for owners, at in levels_of(accuracy, own)

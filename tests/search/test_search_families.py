@@ -243,4 +243,4 @@ def test_strategies_search_a_space_of_four_dimensions(name, cache):
         observed.append(Observation(proposal.index, float(accuracy[proposal.index])))
     assert sorted(o.index for o in observed) == list(range(problem.space.size))
     assert chooser.ask(observed, [], len(observed)) is None
-    assert hypervolume(accuracy, problem.cost, problem.reference_cost) > 0
+    assert hypervolume(accuracy, problem.cost, problem.reference[0]) > 0

@@ -19,6 +19,8 @@ from catransformers.search.acquisition.scalarisation import direction
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.costs.hardware_fronts import HardwareFronts
 from catransformers.search.costs.large_space import LargeProblem, enumerable, large_space_cost, thinned
+from catransformers.search.costs.many_costs import ManyCosts
+from catransformers.search.costs.model_fronts import Staircases
 from catransformers.search.geometry.pareto import staircase
 from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Observation
@@ -158,7 +160,7 @@ def test_quick_fronts_lie_within_the_exact_ones(family, both):
     assert isinstance(fine, HardwareFronts)
     volumes = []
     for k, model in enumerate(models.tolist()):
-        kinds = (whole.fronts.of(model)[:2], fine.of(k)[:2], rough.of(k)[:2])
+        kinds = (whole.staircases.of(model)[:2], fine.of(k)[:2], rough.of(k)[:2])
         volumes.append([layers([1.0], [points], whole.reference).hypervolume for points in kinds])
     exact, few, interpolated = np.array(volumes).T
     assert np.all(few <= exact * (1 + 1e-6))
@@ -207,12 +209,13 @@ def _gains(problem, posterior, models, seed, number):
     """Expected improvements with the exact costs."""
     mean, deviation = posterior.predict(problem.space.unit(np.array(models)))
     trials, chosen = posterior.trials, np.array(models)
-    if problem.fronts is not None:
-        known = layers(posterior.levels, [problem.fronts.of(int(k))[:2] for k in trials], problem.reference)
-        return two_costs.expected_improvement(mean, deviation, chosen, problem.fronts, known)
+    if isinstance(problem.fronts, Staircases):
+        steps = problem.fronts.steps
+        known = layers(posterior.levels, [steps.of(int(k))[:2] for k in trials], problem.reference)
+        return two_costs.expected_improvement(mean, deviation, chosen, steps, known)
     cost, end = problem.cost, problem.reference[0]
-    if problem.many is not None:
-        cost, end = problem.many.cost(direction(seed, number, len(problem.reference))), 1.0
+    if isinstance(problem.fronts, ManyCosts):
+        cost, end = problem.fronts.scalar(direction(seed, number, len(problem.reference))), 1.0
     return one_cost.expected_improvement(mean, deviation, cost[chosen], staircase(posterior.levels, cost[trials], end))
 
 

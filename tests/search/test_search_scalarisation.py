@@ -105,7 +105,7 @@ def test_the_scalar_cost_of_each_model_is_that_of_brute_force(seed, names, limit
     towards = direction(seed % 1000, int(rng.integers(0, 50)), len(names))
     assert towards.sum() == pytest.approx(1)
     with patch.multiple(module, ROWS_V=groups[0], ROWS_W=groups[1]):
-        found = many.cost(towards)
+        found = many.scalar(towards)
         way = OneWay(many, towards)
         some = rng.integers(0, len(many), rng.integers(0, 5))
         assert np.array_equal(way.cost(some), found[some])
@@ -142,11 +142,11 @@ def test_with_all_the_weight_on_one_cost_it_is_the_one_cost_problem(seed, names,
 def test_groups_and_threads_do_not_matter(monkeypatch):
     _, stacks, silicon = random_case(17)
     many = many_costs(stacks, silicon, THREE, (30.0, 20.0, 20.0), {"latency": 15.0})
-    whole = many.cost(direction(0, 3, 3))
+    whole = many.scalar(direction(0, 3, 3))
     for v, w in ((1, 1), (3, 2), (100, 100)):
         monkeypatch.setattr(module, "ROWS_V", v)
         monkeypatch.setattr(module, "ROWS_W", w)
-        assert np.array_equal(many.cost(direction(0, 3, 3)), whole)
+        assert np.array_equal(many.scalar(direction(0, 3, 3)), whole)
 
 
 def test_directions_are_even_and_follow_from_seed_and_number_alone():
@@ -224,7 +224,7 @@ def test_reach_is_0_where_nothing_is_inside():
 def test_fronts_of_the_problem_are_those_of_its_single_models(make):
     for names, quantile in ((THREE, "p50"), (("tcdp", "area", "water"), "p50"), (OBJECTIVES, "p95")):
         costs = make(names, quantile, latency=0.02) if "water" not in names else make(("tcdp", "area", "energy"))
-        many = costs.problem().many
+        many = costs.problem().fronts
         for model in range(0, SPACE.size, 5):
             points = costs.front_of(model).points
             assert many.of(model)[0] == pytest.approx(points, rel=1e-3 if quantile == "p95" else 1e-9)
@@ -250,7 +250,7 @@ def test_nothing_feasible_says_which_limit(make):
 
 def test_models_with_too_many_parameters_are_infeasible(costs, make):
     bound = int(np.median(costs.parameters))
-    cost = make(parameters=bound).problem().many.cost(direction(0, 0, 3))
+    cost = make(parameters=bound).problem().fronts.scalar(direction(0, 0, 3))
     assert np.array_equal(np.isinf(cost), costs.parameters > bound)
 
 
@@ -367,13 +367,13 @@ def test_improvement_in_one_direction_is_that_of_the_volume_on_average(problem):
     models, accuracy = [3, 40, SPACE.size - 1], [0.4, 0.5, 0.7]
     reference, new, level = problem.reference, 17, 0.6
     every = directions(1, 3, 256)
-    cost = [problem.many.cost(w) for w in every]
+    cost = [problem.fronts.scalar(w) for w in every]
     scale = np.array([w.max() ** -3 for w in every]) * np.prod(reference) / 6
 
     def volume(some, levels):
         return float(np.mean([s * hypervolume(levels, c[some], 1.0) for s, c in zip(scale, cost, strict=True)]))
 
-    points = [problem.many.of(m)[0] for m in (*models, new)]
+    points = [problem.fronts.of(m)[0] for m in (*models, new)]
     exact = hypervolumes([*accuracy, level], [shadow(p, reference) for p in points])
     assert volume(models, accuracy) == pytest.approx(exact[2], rel=0.01)
     gained = volume([*models, new], [*accuracy, level]) - volume(models, accuracy)

@@ -178,8 +178,8 @@ def test_the_base_that_breaks_a_limit_is_shown_without_it(make):
     assert not limited.base_best.feasible
     assert limited.base_best.accelerator == free.base_best.accelerator
     problem = limited.problem()
-    assert problem.reference_cost == REFERENCE_MARGIN * limited.cost[np.isfinite(limited.cost)].max()
-    assert free.problem().reference_cost == REFERENCE_MARGIN * free.base_best.total_kg
+    assert problem.reference[0] == REFERENCE_MARGIN * limited.cost[np.isfinite(limited.cost)].max()
+    assert free.problem().reference[0] == REFERENCE_MARGIN * free.base_best.total_kg
 
 
 def test_front_and_convergence_are_derived_from_the_trials(costs):
@@ -191,7 +191,7 @@ def test_front_and_convergence_are_derived_from_the_trials(costs):
     assert [m.trial.number for m in members] == [1, 0]  # the failed, the beaten and the duplicate are not there
     assert [m.design.objective for m in members] == [costs.cost[cheap], costs.cost[dear]]
     curve = convergence(costs, trials[::-1])
-    reference = costs.problem().reference_cost
+    reference = costs.problem().reference[0]
     assert curve[0] == hypervolume([0.7], [costs.cost[dear]], reference)
     assert np.all(np.diff(curve) >= 0)
     assert curve[1] == curve[2] == curve[3] == curve[4]

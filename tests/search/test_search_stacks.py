@@ -80,3 +80,13 @@ def test_every_model_of_three_stacks_costs_what_its_workload_costs(space, way):
         assert found.resident.tolist() == (demand <= TABLE.global_bytes).tolist()
         assert found.parameters == parameters(spec)
         assert costs.cost_of(model) == found.latency_s.min() == found.latency_s[costs.accelerator_of(model)]
+
+
+@pytest.mark.parametrize("minimise", [("carbon",), ("carbon", "latency"), ("carbon", "latency", "energy")])
+def test_a_study_of_three_stacks_has_the_fronts_of_its_models(space, minimise):
+    costs = space_cost(space, TABLE, TECHNOLOGY, SCENARIO, Objectives(minimise), Limits())
+    problem = costs.problem()
+    for model in range(space.size):
+        found = costs.designs(model)
+        front = found.points(found.front(minimise), minimise)
+        assert problem.fronts.points_of(model) == pytest.approx(front, rel=1e-6)

@@ -20,6 +20,7 @@ from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
 from catransformers.registry import STRATEGIES
 from catransformers.search.costs.enumerated import space_cost
+from catransformers.search.costs.model_fronts import LeastCosts
 from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import REFERENCE_MARGIN, Observation, SearchProblem
 from catransformers.search.space import model_space
@@ -169,7 +170,7 @@ def landscape(space, infeasible=False):
     if infeasible:
         cost = np.where(np.random.default_rng(0).random(cost.size) < 0.5, np.inf, cost)
         cost[-1] = np.inf
-    return SearchProblem(space, cost, reference), accuracy
+    return SearchProblem(space, LeastCosts(cost), (reference,)), accuracy
 
 
 def run(name, problem, accuracy, trials, seed=0, workers=1):
@@ -245,11 +246,11 @@ def test_exact_hardware_says_why():
 
 def test_learning_beats_even_coverage():
     problem, accuracy = landscape(model_space(B16, SMALL))
-    best = hypervolume(accuracy, problem.cost, problem.reference_cost)
+    best = hypervolume(accuracy, problem.cost, problem.reference[0])
     share = {}
     for name in ("exact-hardware", "sobol"):
         models = [p.index for p in run(name, problem, accuracy, 16)]
-        share[name] = hypervolume(accuracy[models], problem.cost[models], problem.reference_cost) / best
+        share[name] = hypervolume(accuracy[models], problem.cost[models], problem.reference[0]) / best
     assert share["exact-hardware"] > 0.85
     assert share["exact-hardware"] > share["sobol"] + 0.03
 
@@ -358,7 +359,7 @@ def test_evolution_beats_even_coverage(studies):
                 designs = [(p.index, p.accelerator) for p in asked((costs, problem), name, 60, seed=seed)[0]]
             found = [costs.designs(model) for model, _ in designs]
             cost = [f.total_kg[row] if f.within[row] else np.inf for f, (_, row) in zip(found, designs, strict=True)]
-            volumes.append(hypervolume(accuracy[[m for m, _ in designs]], cost, problem.reference_cost))
+            volumes.append(hypervolume(accuracy[[m for m, _ in designs]], cost, problem.reference[0]))
         share[name] = np.mean(volumes)
     assert share["nsga2"] > 1.03 * share["even"]
 

@@ -69,7 +69,7 @@ def test_the_fronts_of_a_real_space_are_those_of_its_single_models(names, make):
     costs = make(Objectives(names), latency=0.02)
     for model in range(0, SPACE.size, 7):
         x, y = costs.front_of(model).points.T
-        kept = costs.fronts.of(model)
+        kept = costs.staircases.of(model)
         assert kept[0] == pytest.approx(x, rel=1e-6)
         assert kept[1] == pytest.approx(y, rel=1e-6)
         assert x.min(initial=np.inf) == pytest.approx(costs.cost[model], rel=1e-12)
@@ -203,7 +203,7 @@ def test_the_judge_agrees_with_the_study(costs, problem):
 
 
 def test_the_best_possible_is_that_of_all_models(costs, problem, make):
-    every = layers(ACCURACY, [problem.fronts.of(m)[:2] for m in range(SPACE.size)], problem.reference).hypervolume
+    every = layers(ACCURACY, [problem.fronts.steps.of(m)[:2] for m in range(SPACE.size)], problem.reference).hypervolume
     assert best_possible(problem, ACCURACY) == pytest.approx(every, rel=1e-9)
     whole = [Tried(m, float(ACCURACY[m])) for m in range(SPACE.size)]
     single = make(Objectives(("carbon",))).problem()

@@ -14,8 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from catransformers.designs.quantities import Objectives
-from catransformers.search.costs.hardware_fronts import HardwareFronts
-from catransformers.search.costs.many_costs import ManyCosts
+from catransformers.search.costs.model_fronts import ModelFronts
 from catransformers.search.space import FloatArray, ModelSpace
 
 
@@ -61,33 +60,28 @@ class SearchProblem:
 
     Args:
         space: the models.
-        cost: (models,) least first cost of each over all feasible accelerators; infinite where there is none.
-        reference_cost: the first cost of the hypervolume's reference point.
+        fronts: every model's exact hardware front in the costs.
+        reference: the costs of the hypervolume's reference point.
         objectives: what the costs are.
-        fronts: where two costs are minimised, every model's exact hardware front.
-        second_reference: then the second cost of the reference point.
-        many: where three costs or more are minimised, the designs of all models.
         floor: the accuracy of the reference point: what a member of the front must reach.
     """
 
     space: ModelSpace
-    cost: FloatArray
-    reference_cost: float
+    fronts: ModelFronts
+    reference: tuple[float, ...]
     objectives: Objectives = field(default_factory=Objectives)
-    fronts: HardwareFronts | None = None
-    second_reference: float | None = None
     floor: float = 0.0
-    many: ManyCosts | None = None
 
     def __post_init__(self) -> None:
-        if self.cost.shape != (self.space.size,):
-            raise ValueError(f"{self.cost.shape} costs for {self.space.size} models")
-        if (self.fronts is None) != (self.second_reference is None):
-            raise ValueError("two costs need their hardware fronts and a second reference")
-        if self.fronts is not None and len(self.fronts) != self.space.size:
+        if len(self.fronts) != self.space.size:
             raise ValueError(f"{len(self.fronts)} hardware fronts for {self.space.size} models")
-        if (self.many is None) != (len(self.objectives.minimise) < 3):
-            raise ValueError("three costs and more need the designs of all models")
+        if len(self.reference) != len(self.objectives.minimise):
+            raise ValueError(f"a reference of {len(self.reference)} costs for {self.objectives.minimise}")
+
+    @property
+    def cost(self) -> FloatArray:
+        """(models,) least first cost of each; infinite where no accelerator is feasible."""
+        return self.fronts.cost
 
     def feasible(self, index: int) -> bool:
         """Whether a model has a feasible accelerator."""
@@ -100,13 +94,6 @@ class SearchProblem:
     def in_order(self) -> Iterator[int]:
         """All feasible models."""
         return (int(model) for model in np.flatnonzero(np.isfinite(self.cost)))
-
-    @property
-    def reference(self) -> tuple[float, ...]:
-        """The costs of the hypervolume's reference point."""
-        if self.many is not None:
-            return self.many.reference
-        return (self.reference_cost,) if self.second_reference is None else (self.reference_cost, self.second_reference)
 
     @property
     def objective(self) -> str:

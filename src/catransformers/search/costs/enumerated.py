@@ -25,7 +25,8 @@ from catransformers.search.costs.carbon_quantile import QuantileCarbon
 from catransformers.search.costs.cheapest import cheapest
 from catransformers.search.costs.designs import Attribution, DesignCost, Designs, designs, no_accelerator
 from catransformers.search.costs.hardware_fronts import HardwareFronts, hardware_fronts
-from catransformers.search.costs.many_costs import ManyCosts, many_costs
+from catransformers.search.costs.many_costs import many_costs
+from catransformers.search.costs.model_fronts import LeastCosts, ModelFronts, Staircases
 from catransformers.search.costs.shapes import StackShapes, prefixes_of
 from catransformers.search.costs.space import Costs
 from catransformers.search.costs.stacks import StackCosts, Stacks
@@ -56,7 +57,7 @@ class SpaceCost(Costs):
         return self.run(self.each)
 
     @cached_property
-    def fronts(self) -> HardwareFronts | None:
+    def staircases(self) -> HardwareFronts | None:
         """Where two quantities are minimised, every model's exact front in them under the limits; takes a while."""
         names = self.objectives.minimise
         if len(names) != 2:
@@ -72,18 +73,18 @@ class SpaceCost(Costs):
         return found
 
     @cached_property
-    def many_designs(self) -> ManyCosts | None:
-        """Where three quantities or more are minimised, the designs of all models."""
-        if len(self.objectives.minimise) < 3:
-            return None
-        return many_costs(
-            self.stacks,
-            self.silicon,
-            self.objectives.minimise,
-            self.reference,
-            self.limits.of_designs(),
-            allowed=np.isfinite(self.cost),
-        )
+    def fronts(self) -> ModelFronts:
+        """Every model's exact hardware front under the limits, in all that is minimised.
+
+        Raises:
+            InfeasibleError: if no model of the space has a feasible accelerator.
+        """
+        cost, names, limits = self.cost, self.objectives.minimise, self.limits.of_designs()
+        if len(names) == 1:
+            return LeastCosts(cost)
+        if self.staircases is not None:
+            return Staircases(cost, self.staircases)
+        return many_costs(self.stacks, self.silicon, names, self.reference, limits, cost=cost)
 
     @property
     def _dearest(self) -> int:
@@ -106,7 +107,7 @@ class SpaceCost(Costs):
             ends = self.base_designs.points(own, names).max(axis=0)
         else:
             dearest = self._dearest  # says why, if nothing is feasible
-            ends = self.front_of(dearest).points.max(axis=0) if self.fronts is None else self.fronts.dearest
+            ends = self.front_of(dearest).points.max(axis=0) if self.staircases is None else self.staircases.dearest
         return tuple(REFERENCE_MARGIN * float(end) for end in ends)
 
     @cached_property
@@ -159,18 +160,7 @@ class SpaceCost(Costs):
         Raises:
             InfeasibleError: if no model of the space has a feasible accelerator.
         """
-        cost = self.cost
-        first, *further = self.reference
-        return SearchProblem(
-            space=self.space,
-            cost=cost,
-            reference_cost=first,
-            objectives=self.objectives,
-            fronts=self.fronts,
-            second_reference=further[0] if len(further) == 1 else None,
-            floor=self.limits.floor,
-            many=self.many_designs,
-        )
+        return SearchProblem(self.space, self.fronts, self.reference, self.objectives, self.limits.floor)
 
     def space_shortfall(self) -> Shortfall:
         """Which limit no model of the space keeps; as `shortfall`, over all models."""

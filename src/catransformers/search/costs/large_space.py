@@ -201,7 +201,6 @@ class LargeProblem:
         self.costs = costs
         self.space, self.objectives = costs.space, costs.objectives
         self.reference, self.floor = costs.reference, costs.limits.floor
-        self.reference_cost = self.reference[0]
         self.screen = Screen(costs.space, costs.coarse)
         self._points: dict[int, FloatArray] = {}
 

@@ -8,7 +8,7 @@ bounds of a group say how far its models reach at most, and leave few accelerato
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,6 +18,7 @@ from catransformers.designs.table import Silicon
 from catransformers.search.acquisition.scalarisation import scalar_cost
 from catransformers.search.costs.cheapest import BY_ACCELERATOR, cheapest, within
 from catransformers.search.costs.dominance import undominated
+from catransformers.search.costs.model_fronts import ModelFronts
 from catransformers.search.costs.quantities import Block
 from catransformers.search.costs.stacks import Stacks
 from catransformers.search.geometry.pareto import frontk
@@ -29,7 +30,7 @@ SLACK = 1 + 1e-9  # bounds and values are rounded
 
 
 @dataclass(frozen=True)
-class ManyCosts:
+class ManyCosts(ModelFronts):
     """The designs of all models in three or more costs; made by `many_costs`.
 
     Args:
@@ -39,7 +40,7 @@ class ManyCosts:
         stacks: what the models are made of.
         silicon: the accelerators.
         chosen: the accelerators that can be on some model's front, rising.
-        allowed: (models,) those that may be looked at; all have an accelerator which keeps the limits.
+        cost: (models,) least first cost of each; infinite for those that no accelerator keeps the limits with.
     """
 
     quantities: tuple[str, ...]
@@ -48,14 +49,19 @@ class ManyCosts:
     stacks: Stacks
     silicon: Silicon
     chosen: IntArray
-    allowed: NDArray[np.bool_]
+    cost: FloatArray
 
-    def __len__(self) -> int:
-        return len(self.stacks)
+    def points_of(self, model: int) -> FloatArray:
+        """(points, costs) the front of one model."""
+        return self.of(model)[0]
+
+    def where(self, keep: NDArray[np.bool_]) -> ManyCosts:
+        """The same with all other models infeasible."""
+        return replace(self, cost=np.where(keep, self.cost, np.inf))
 
     def of(self, model: int) -> tuple[FloatArray, IntArray]:
         """One model's front over all accelerators: (points, costs), SI, and (points,) accelerators."""
-        if not self.allowed[model]:
+        if not np.isfinite(self.cost[model]):
             return np.empty((0, len(self.quantities))), np.empty(0, dtype=np.int64)
         values = self._block(self.stacks.one(model)).values(slice(None))
         points = np.stack([values[name].ravel() for name in self.quantities], axis=1)
@@ -64,7 +70,7 @@ class ManyCosts:
         members = frontk(points)
         return points[members], rows[members]
 
-    def cost(self, weights: FloatArray) -> FloatArray:
+    def scalar(self, weights: FloatArray) -> FloatArray:
         """(models,) `scalar_cost` of every model in one direction, least over all accelerators."""
         return scalar_cost(self.reached(weights), weights)
 
@@ -122,7 +128,7 @@ class OneWay:
             in_threads(self._bound, range(len(w_groups)))
 
     def cost_at_least(self) -> FloatArray:
-        """(models,) what `cost` is not below, alike for all of a group."""
+        """(models,) what `scalar` is not below, alike for all of a group."""
         at_most = np.minimum(self._at_most.ravel() * SLACK, 1 / self._weights.max())  # no cost is below 0
         return scalar_cost(at_most, self._weights)[self._many.group]
 
@@ -149,7 +155,7 @@ class OneWay:
                 found[place] = np.where(kept, self._reach(values), 0.0).max(axis=2, initial=0.0)[at_v, at_w]
 
         in_threads(part, places)
-        return np.where(many.allowed[models], found, -1.0)
+        return np.where(np.isfinite(many.cost[models]), found, -1.0)
 
     def _bound(self, place: int) -> None:
         """Of all groups with those variants of the inner stack: how far they reach, and with which accelerators."""
@@ -199,16 +205,16 @@ def many_costs(
     reference: tuple[float, ...],
     limits: Mapping[str, float],
     *,
-    allowed: NDArray[np.bool_] | None = None,
+    cost: FloatArray | None = None,
 ) -> ManyCosts:
     """The designs of all models under the limits, in three costs or more.
 
     Args:
         stacks, silicon, quantities, reference, limits: as of `ManyCosts`.
-        allowed: (models,) those that have an accelerator which keeps the limits; by default they are looked for.
+        cost: (models,) least first costs under the limits; by default they are looked for.
     """
-    if allowed is None:
-        allowed = np.isfinite(cheapest(stacks, silicon, quantities[0], limits)[0])
+    if cost is None:
+        cost, _ = cheapest(stacks, silicon, quantities[0], limits)
     chosen = undominated(stacks, silicon, quantities, limits)
     chosen = within(chosen, silicon, limits)
-    return ManyCosts(quantities, reference, limits, stacks, silicon, chosen, allowed)
+    return ManyCosts(quantities, reference, limits, stacks, silicon, chosen, cost)

@@ -68,7 +68,7 @@ class Screen:
 
     def _thinned(self, accelerators: IntArray) -> IntArray:
         """Where two costs are minimised and many accelerators matter, those on the most fronts of the coarse space."""
-        fronts = self.coarse.fronts
+        fronts = self.coarse.staircases
         if fronts is None or accelerators.size <= MOST:
             return accelerators
         often = np.bincount(fronts.accelerator, minlength=len(self.coarse.table))[accelerators]

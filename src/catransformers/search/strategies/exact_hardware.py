@@ -7,7 +7,7 @@ minimised, with its whole exact hardware front; a Gaussian process says what acc
 model with the greatest expected hypervolume improvement is next. The search over candidates is exhaustive where the
 space can be gone through, and by a pool and local search where it is larger (`pool`). Front levels are posterior means,
 so that one lucky fine-tune does not hide a region. More costs than two are weighed into one, anew for every proposal
-(`one_direction`).
+(`exhaustive`).
 
 Trials that are still running count as if they had given what the process predicts (`posterior`). Failed trials are not
 tried again, and what lies near them promises less (`training_success`).
@@ -16,21 +16,15 @@ tried again, and what lies near them promises less (`training_success`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from scipy.special import expit
 
-from catransformers.search.acquisition import one_cost, two_costs
-from catransformers.search.acquisition.column_bounds import Columns
 from catransformers.search.costs.large_space import LargeProblem
-from catransformers.search.geometry.pareto import staircase
-from catransformers.search.geometry.regions import layers
 from catransformers.search.problem import Observation, Proposal, Searched, SearchProblem
-from catransformers.search.space import FloatArray, IntArray
+from catransformers.search.strategies.exhaustive import exhaustive
 from catransformers.search.strategies.initial_design import start
-from catransformers.search.strategies.one_direction import OneDirection
 from catransformers.search.strategies.pool import PoolSearch
 from catransformers.search.strategies.posterior import Choice, Posterior, posterior_of
 from catransformers.search.strategies.sobol import next_sobol
@@ -55,7 +49,7 @@ class ExactHardware:
         if isinstance(problem, LargeProblem):
             self._finder = PoolSearch(problem, seed)
         elif isinstance(problem, SearchProblem):
-            self._finder = Exhaustive(problem, seed) if problem.many is None else OneDirection(problem, seed)
+            self._finder = exhaustive(problem, seed)
         else:
             raise TypeError(f"there is no way through a {type(problem).__name__}")
 
@@ -93,62 +87,3 @@ class ExactHardware:
         if success_probability is not None:
             reason["chance_of_success"] = float(success_probability[0])
         return Proposal(choice.model, "expected improvement", reason)
-
-
-class Exhaustive:
-    """The way through a space all of whose models are costed: look at each."""
-
-    def __init__(self, problem: SearchProblem, seed: int) -> None:
-        self.problem, self.seed = problem, seed
-
-    @cached_property
-    def _unit(self) -> FloatArray:
-        """(models, dimensions) all models, scaled."""
-        return self.problem.space.unit()
-
-    @cached_property
-    def _columns(self) -> Columns:
-        assert self.problem.fronts is not None  # noqa: S101 - asked for only where there are two costs
-        return Columns.of(self.problem.fronts, self._reference2)
-
-    @property
-    def _reference2(self) -> tuple[float, float]:
-        first, second = self.problem.reference
-        return first, second
-
-    def find(self, posterior: Posterior, number: int) -> Choice | None:
-        """The choice for trial `number`; None if there is no model left."""
-        free = np.isfinite(self.problem.cost)
-        free[list(posterior.taken)] = False
-        candidates = np.flatnonzero(free)
-        if not candidates.size:
-            return None
-        points = self._unit[candidates]
-        mean, deviation = posterior.predict(points)
-        best, gain, hypervolume = self._most_promising(
-            mean, deviation, candidates, posterior.trials, posterior.levels, posterior.success_probability(points)
-        )
-        if gain == 0:  # all are dearer than the reference: learn where least is known
-            best = int(deviation.argmax())
-        return Choice(int(candidates[best]), gain, hypervolume, candidates.size)
-
-    def _most_promising(
-        self,
-        mean: FloatArray,
-        deviation: FloatArray,
-        candidates: IntArray,
-        trials: IntArray,
-        levels: FloatArray,
-        success_probability: FloatArray | None,
-    ) -> tuple[int, float, float]:
-        """The best candidate's position and gain, and the hypervolume that it would add to."""
-        problem = self.problem
-        if problem.fronts is None:
-            steps = staircase(levels, problem.cost[trials], problem.reference_cost, problem.floor)
-            found = one_cost.most_promising(mean, deviation, problem.cost[candidates], steps, success_probability)
-            return *found, steps.hypervolume
-        known = layers(levels, [problem.fronts.of(int(k))[:2] for k in trials], self._reference2, problem.floor)
-        found = two_costs.most_promising(
-            mean, deviation, candidates, problem.fronts, self._columns, known, success_probability
-        )
-        return *found, known.hypervolume
