@@ -21,7 +21,7 @@ from catransformers.units import MM2_PER_M2
 from catransformers.workloads import families
 from catransformers.workloads.operators import Workload
 from catransformers.workloads.spec import ModelSpec
-from catransformers.workloads.zoo import named_spec
+from catransformers.workloads.zoo import read_model
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -167,7 +167,7 @@ class Estimate(Displayed):
 
 
 def estimate(
-    model: str | ModelSpec | Mapping[str, Any],
+    model: str | ModelSpec | Workload | Mapping[str, Any],
     accelerator: str | Accelerator | Mapping[str, Any],
     *,
     dimensions: Mapping[str, int] | None = None,
@@ -182,7 +182,8 @@ def estimate(
     after it (Llama).
 
     Args:
-        model: a spec, its plain form, or a name (`embedded`, `ViT-B-16`, `bert-base`, `Llama-3.1-8B`, …).
+        model: a spec, its plain form, a name (`embedded`, `ViT-B-16`, `bert-base`, `Llama-3.1-8B`, …), or a workload
+            that `trace` found.
         accelerator: an accelerator, its plain form, or text as in `cores=1,pe_x=256,pe_y=8,…`.
         dimensions: pruned dimensions of the model, e.g. `{"vision.layers": 9}`, and lengths of its input.
         weight_bits, activation_bits: precision of every operator, 2 to 32.
@@ -194,11 +195,7 @@ def estimate(
         InputError: for unknown names and values out of range, all at once per argument, and if scenario and
             technology are of different process nodes.
     """
-    if isinstance(model, str):
-        spec: ModelSpec = named_spec(model)
-    else:
-        spec = families.spec_from_dict(model) if isinstance(model, Mapping) else model
-    spec = spec.with_dimensions(dimensions or {})
+    spec = read_model(model).with_dimensions(dimensions or {})
     if isinstance(accelerator, str):
         machine = Accelerator.parse(accelerator)
     elif isinstance(accelerator, Accelerator):

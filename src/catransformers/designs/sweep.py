@@ -43,7 +43,7 @@ from catransformers.units import MM2_PER_M2
 from catransformers.workloads.families import parameters, workload
 from catransformers.workloads.operators import Workload
 from catransformers.workloads.spec import ModelSpec
-from catransformers.workloads.zoo import named_spec
+from catransformers.workloads.zoo import read_model
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -200,7 +200,7 @@ class SweepInputs:
     @classmethod
     def read(
         cls,
-        model: str | ModelSpec,
+        model: str | ModelSpec | Workload | Mapping[str, Any],
         space: str | AcceleratorTable = "edge",
         *,
         values: Mapping[str, Sequence[float]] | None = None,
@@ -219,7 +219,7 @@ class SweepInputs:
         """
         problems = Problems()
         read = problems.of
-        spec = read(named_spec, model) if isinstance(model, str) else model
+        spec = read(read_model, model)
         tech = read(named_technology, technology) if isinstance(technology, str) else technology
         situation = scenario if isinstance(scenario, Scenario) else read(read_scenario, scenario)
         wanted = read(read_objectives, objectives)
@@ -278,7 +278,7 @@ class SweepInputs:
 
 
 def sweep(
-    model: str | ModelSpec,
+    model: str | ModelSpec | Workload | Mapping[str, Any],
     space: str | AcceleratorTable = "edge",
     *,
     values: Mapping[str, Sequence[float]] | None = None,
@@ -294,7 +294,7 @@ def sweep(
     """The exact front of a fixed model over a hardware space.
 
     Args:
-        model: a spec, or a name (`embedded`, `ViT-B-16`, …).
+        model: a spec, its plain form, a name (`embedded`, `ViT-B-16`, …), or a workload that `trace` found.
         space: name of a space (`edge`, `micro`, `edge-full`), or the accelerators themselves.
         values: other values of some attributes of a named space, e.g. `{"pe_x": [64, 128]}`.
         technology: a technology, its name, or the path of a TOML file.

@@ -9,6 +9,7 @@ from catransformers.errors import InputError, Problem
 from catransformers.registry import FAMILIES
 from catransformers.workloads.family import Family, ModelSpec
 from catransformers.workloads.operators import Workload, WorkloadPart, concatenate
+from catransformers.workloads.traced import TracedSpec
 
 
 def family_of(spec: ModelSpec) -> Family:
@@ -36,12 +37,14 @@ def parts(spec: ModelSpec, texts_per_image: float = 1.0) -> list[WorkloadPart]:
 
 def workload(spec: ModelSpec, texts_per_image: float = 1.0) -> Workload:
     """One inference: an image and `texts_per_image` texts (CLIP), an image, a text, or prefill and decode (Llama)."""
+    if isinstance(spec, TracedSpec):
+        return spec.work
     return concatenate(spec.family, [part.workload() for part in parts(spec, texts_per_image)])
 
 
 def parameters(spec: ModelSpec) -> int:
     """Parameters of the whole model."""
-    return family_of(spec).parameters(spec)
+    return spec.parameters if isinstance(spec, TracedSpec) else family_of(spec).parameters(spec)
 
 
 def spec_from_dict(data: Mapping[str, Any]) -> ModelSpec:

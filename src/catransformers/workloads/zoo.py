@@ -19,11 +19,15 @@ The embedded model is this project's own.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 from catransformers.errors import InputError, unknown_name
+from catransformers.workloads.families import spec_from_dict
 from catransformers.workloads.llama import RopeScaling
+from catransformers.workloads.operators import Workload
 from catransformers.workloads.spec import (
     BertSpec,
     ClipSpec,
@@ -34,6 +38,7 @@ from catransformers.workloads.spec import (
     VisionSpec,
     VitSpec,
 )
+from catransformers.workloads.traced import TracedSpec
 
 CLIP_CONTEXT = 77
 CLIP_VOCABULARY = 49408
@@ -185,6 +190,22 @@ def named_spec(name: str) -> ModelSpec:
     if known is None:
         raise InputError(unknown_name("model", "model", name, MODEL_NAMES))
     return embedded_spec() if known == "embedded" else MODELS[known]
+
+
+def read_model(model: str | ModelSpec | Workload | Mapping[str, Any]) -> ModelSpec:
+    """The spec that somebody means.
+
+    Args:
+        model: a spec, its plain form, a name, or a traced workload.
+
+    Raises:
+        InputError: for an unknown name, and for what is wrong with a plain form.
+    """
+    if isinstance(model, str):
+        return named_spec(model)
+    if isinstance(model, Workload):
+        return TracedSpec(model)
+    return spec_from_dict(model) if isinstance(model, Mapping) else model
 
 
 def _plain(name: str) -> str:
