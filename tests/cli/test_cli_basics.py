@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from catransformers.cli import VERBS, main
+from catransformers.workloads.zoo import named_spec
 
 ACCELERATOR = "cores=1,pe_x=256,pe_y=8,local_kib=64,local_bandwidth=128,global_mib=2"
 
@@ -85,7 +86,7 @@ def test_estimate_is_the_library_function(capsys):
     _, out, _ = run(
         capsys, "estimate", "--set", "text.layers=3", "--hardware", ACCELERATOR, "--scenario", "always-on", "--json"
     )
-    spec = catransformers.designs.estimate.named_spec("embedded").with_dimensions({"text.layers": 3})
+    spec = named_spec("embedded").with_dimensions({"text.layers": 3})
     assert json.loads(out) == catransformers.estimate(spec, ACCELERATOR, scenario="always-on").to_dict()
 
 
