@@ -19,7 +19,7 @@ from functools import cache
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -108,7 +108,7 @@ class Registry(Mapping[str, T]):
             InputError: for all names that are defined twice.
         """
         found: dict[str, EntryPoint] = {}
-        problems = []
+        problems = Problems()
         for entry in entries_of(self.group):
             if entry.name in self.rows:
                 row = self.rows[entry.name]
@@ -119,8 +119,7 @@ class Registry(Mapping[str, T]):
                 continue
             what = f"the {self.kind} {entry.name!r} is defined twice: {first} and {_told(entry)}"
             problems.append(Problem(self.where, what, hint="uninstall one of the packages"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         return found
 
     def _imported(self, entry: EntryPoint) -> T:

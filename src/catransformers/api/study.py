@@ -13,7 +13,7 @@ from catransformers.config.study import Changes, StudyConfig, parse, read, read_
 from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import QUANTITIES
 from catransformers.display import Displayed
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.execution.loop import run_study
 from catransformers.execution.results import StudyResults
 from catransformers.execution.studies.assemble import check
@@ -143,7 +143,7 @@ class Study(Displayed):
 
 def _limits(own: Limits, given: Mapping[str, float]) -> Limits:
     keys = {row.limit: row for row in QUANTITIES.values()}
-    problems, changes = [], {}
+    problems, changes = Problems(), {}
     for key, value in given.items():
         if key not in keys:
             problems.append(unknown_name("limits", "limit", key, keys))
@@ -151,8 +151,7 @@ def _limits(own: Limits, given: Mapping[str, float]) -> Limits:
             problems.append(Problem(f"limits: {key}", f"{value!r} is no limit", "a number above 0"))
         else:
             changes[keys[key].name] = value / keys[key].factor
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return own.but(**changes)
 
 

@@ -18,7 +18,7 @@ from catransformers.carbon.footprint import EmbodiedSplit, Footprint, embodied_s
 from catransformers.carbon.impacts import ImpactFootprint, other_impacts
 from catransformers.carbon.scenario import Scenario
 from catransformers.carbon.uncertainty import draw_factors, probability_less, sample_totals
-from catransformers.errors import InputError, Problem
+from catransformers.errors import Problem, Problems
 from catransformers.hardware.power import energy_with_idle_j
 from catransformers.units import J_PER_KWH, S_PER_YEAR
 
@@ -226,13 +226,12 @@ def compare(a: Candidate, b: Candidate, scenario: Scenario, *, samples: int = SA
 
 def _check(candidate: Candidate) -> None:
     numbers = ("area_m2", "energy_j", "latency_s", "idle_w", "needed_bytes")
-    wrong = [
+    wrong = Problems(
         Problem(f"{candidate.name}: {name}", f"{value!r} is negative or not finite", "a finite number ≥ 0")
         for name in numbers
         if not 0 <= (value := getattr(candidate, name)) < math.inf
-    ]
-    if wrong:
-        raise InputError(wrong)
+    )
+    wrong.finish()
 
 
 def _metrics(candidate: Candidate, made: Footprint, energy_j: float, scenario: Scenario) -> Metrics:

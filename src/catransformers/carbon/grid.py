@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Literal
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.facts import facts, rows
 from catransformers.units import G_PER_KG, as_float
 
@@ -70,7 +70,7 @@ class Basis:
             InputError: for every word that is none of them, and for two that exclude each other.
         """
         found: dict[str, str] = {}
-        problems = []
+        problems = Problems()
         for word in (part.strip().casefold() for part in text.split(",")):
             kinds = (("scope", _SCOPES), ("accounting", _ACCOUNTINGS), ("signal", _SIGNALS))
             kind = next((name for name, words in kinds if word in words and word != "unstated"), None)
@@ -78,8 +78,7 @@ class Basis:
                 problems.append(unknown_name(where, "basis", word, BASIS_WORDS))
             elif found.setdefault(kind, word) != word:
                 problems.append(Problem(where, f"{found[kind]!r} and {word!r} exclude each other"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         return cls(
             _SCOPES[found.get("scope", "unstated")],
             _ACCOUNTINGS[found.get("accounting", "unstated")],

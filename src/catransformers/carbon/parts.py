@@ -12,7 +12,7 @@ from functools import cache
 from typing import Literal
 
 from catransformers.carbon.ranges import Range
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.facts import facts, rows
 from catransformers.units import G_PER_KG
 
@@ -56,13 +56,12 @@ def memory_carbon(
         InputError: for an unknown kind, a negative amount or a yield outside (0, 1].
     """
     good = default_memory_yield(memory_class) if memory_yield is None else memory_yield
-    problems = []
+    problems = Problems()
     if not 0 <= gigabytes < float("inf"):
         problems.append(Problem("gigabytes", f"{gigabytes} is not an amount", allowed="finite, ≥ 0"))
     if not 0 < good <= 1:
         problems.append(Problem("memory_yield", f"{good} is not a yield", allowed="in (0, 1]"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return gigabytes * memory_per_gb(kind, memory_class, where="kind").typical / good
 
 

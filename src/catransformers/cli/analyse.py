@@ -254,22 +254,20 @@ def _members(asked: Question, study: Path) -> tuple[FrontMember, ...]:
 
 def _modes(text: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    problems = [unknown_name("--modes", "mode", name, MODES) for name in names if name not in MODES]
+    problems = Problems(unknown_name("--modes", "mode", name, MODES) for name in names if name not in MODES)
     if not names:
         problems.append(Problem("--modes", "no mode", ", ".join(MODES)))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return names
 
 
 def _band(accuracy: float | None, tolerance: float) -> None:
-    problems = []
+    problems = Problems()
     if accuracy is not None and not 0 <= accuracy <= 100:
         problems.append(Problem("--accuracy", f"{accuracy:g} is no accuracy", "0 to 100 (per cent)"))
     if not 0 <= tolerance <= 100:
         problems.append(Problem("--tolerance", f"{tolerance:g} is no tolerance", "0 to 100 (points)"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
 
 
 def _header(asked: Question) -> dict[str, object]:

@@ -112,19 +112,20 @@ def read_question(
 
 def _quantities(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
-    problems = [unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES]
+    problems = Problems(
+        unknown_name("--minimise", "quantity", name, OBJECTIVES) for name in names if name not in OBJECTIVES
+    )
     if not 1 <= len(names) <= 2 or len(set(names)) != len(names):
         what = "a quantity twice" if len(set(names)) != len(names) else f"{len(names)} quantities"
         problems.append(Problem(f"--minimise {text}", what, "one quantity or two, e.g. carbon,latency"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return tuple(names)
 
 
 def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[float | None]]:
     """By quantity the limits that were given, SI; None waives one."""
     found: dict[str, list[float | None]] = {}
-    problems = []
+    problems = Problems()
     for quantity, row in QUANTITIES.items():
         text = given.get(row.limit)
         if text is None:
@@ -146,8 +147,7 @@ def _values(given: Mapping[str, str | None], several: bool) -> dict[str, list[fl
     if several and len(varied) > 1:
         names = " and ".join(QUANTITIES[name].option for name in varied)
         problems.append(Problem(names, "have several values each", "several values of one limit, one of each other"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return found
 
 

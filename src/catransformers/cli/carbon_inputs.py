@@ -122,19 +122,18 @@ def _from_file(path: str, scenario: Scenario | None) -> Candidate | None:
         data = data["estimate"]
     if not isinstance(data, dict):
         raise InputError(Problem(path, "not an object", DESIGN_HELP))
-    problems = [
+    problems = Problems(
         Problem(
             f"{path}: {key}", _fault(data, key), f"a number ≥ 0 and ≤ {_LARGEST:g}", "make it with `estimate --json`"
         )
         for key in _NUMBERS
         if _fault(data, key)
-    ]
+    )
     if not isinstance(data.get("weights_on_chip"), bool):
         problems.append(Problem(f"{path}: weights_on_chip", "missing or not a truth value", "true, false"))
     if scenario is not None:
         problems += _disagreements(path, data, scenario)
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return _candidate(path, data)
 
 

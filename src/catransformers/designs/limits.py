@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catransformers.designs.quantities import OF_DESIGNS, QUANTITIES
-from catransformers.errors import InfeasibleError, InputError, Problem, nearest
+from catransformers.errors import InfeasibleError, InputError, Problem, Problems, nearest
 from catransformers.units import round_up
 
 FloatArray = npt.NDArray[np.float64]
@@ -41,13 +41,12 @@ class Limits:
         if not bounds.keys() <= QUANTITIES.keys():
             raise TypeError(f"no quantities: {sorted(bounds.keys() - QUANTITIES.keys())}")
         given = {name: value for name in QUANTITIES if (value := bounds.get(name)) is not None}
-        problems = [
+        problems = Problems(
             Problem(row.limit, f"{round_figures(value * row.factor):g} is no limit", "a number above 0")
             for row, value in ((QUANTITIES[name], value) for name, value in given.items())
             if not (math.isfinite(value) and value > 0)
-        ]
-        if problems:
-            raise InputError(problems)
+        )
+        problems.finish()
         object.__setattr__(self, "bounds", given)
         object.__setattr__(self, "accuracy", accuracy)
 
@@ -64,16 +63,15 @@ class Limits:
             InputError: for unknown names and impossible values, all at once.
         """
         names = {QUANTITIES[name].limit: name for name in OF_DESIGNS}
-        problems = [
+        problems = Problems(
             Problem(key, "unknown limit", ", ".join(names), nearest(key, names)) for key in given if key not in names
-        ]
+        )
         values = {names[key]: value for key, value in given.items() if key in names and value is not None}
         try:
             limits = cls(**{name: value / QUANTITIES[name].factor for name, value in values.items()})
         except InputError as error:
             raise InputError([*problems, *error.problems]) from None
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         return limits
 
     def but(self, **changed: float | None) -> Limits:

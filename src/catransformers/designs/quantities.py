@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, cast, get_args
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.units import G_PER_KG, MILLI, MM2_PER_M2, TERA
 
 CarbonQuantile = Literal["p50", "p95"]
@@ -201,16 +201,15 @@ def read_objectives(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         InputError: for every unknown or repeated name, and if there is none.
     """
-    problems = [
+    problems = Problems(
         unknown_name("objectives", "objective", n, OBJECTIVES) for n in dict.fromkeys(names) if n not in OBJECTIVES
-    ]
+    )
     repeated = sorted({name for name in names if list(names).count(name) > 1})
     if repeated:
         problems.append(Problem("objectives", f"given twice: {', '.join(repeated)}"))
     if not names:
         problems.append(Problem("objectives", "none given", ", ".join(OBJECTIVES)))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return tuple(name for name in OBJECTIVES if name in names)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import cells, die_area
 from catransformers.hardware.cache import OperatorCache
@@ -361,11 +361,12 @@ def map_gemm(
         "weight_bits": weight_bits,
         "activation_bits": activation_bits,
     }
-    problems = [Problem(name, f"{value} is below 1", "integers from 1") for name, value in given.items() if value < 1]
+    problems = Problems(
+        Problem(name, f"{value} is below 1", "integers from 1") for name, value in given.items() if value < 1
+    )
     if objective not in OBJECTIVES:
         problems.append(unknown_name("objective", "mapping objective", objective, OBJECTIVES))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     gemm = Gemm("gemm", "", m, k, n, parallel, weights, False, weight_bits, activation_bits, parallel)
     machines = Machines.of(AcceleratorTable.of([accelerator]), tech)
     cost = gemm_cost(gemm, mappings_of(gemm, machines), machines, resident, objective)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from catransformers.errors import InfeasibleError, InputError, Problem, Problems, nearest, unknown_name
+from catransformers.errors import InfeasibleError, Problem, Problems, nearest, unknown_name
 from catransformers.hardware.accelerator import ATTRIBUTES, LIMITS, OPTIONAL, AcceleratorTable, FloatArray
 from catransformers.reading import from_to
 
@@ -89,7 +89,7 @@ def space(
         InputError: for an unknown name, attribute or value, all at once.
         InfeasibleError: if no member is below `max_tops`.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     values: dict[str, tuple[float, ...]] = dict.fromkeys(OPTIONAL, (math.nan,))
     if name in SPACES:
         values.update(SPACES[name])
@@ -113,8 +113,7 @@ def space(
         problems.append(Problem("hardware.max_tops", f"{max_tops} is out of range", "a number above 0"))
     if not callable(frequency_hz) and not (math.isfinite(frequency_hz) and frequency_hz > 0):
         problems.append(Problem("frequency_hz", f"{frequency_hz} is out of range", "a number above 0"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     grid = np.meshgrid(*(np.array(values[attribute]) for attribute in ATTRIBUTES), indexing="ij")
     table = AcceleratorTable.from_columns({a: g.ravel() for a, g in zip(ATTRIBUTES, grid, strict=True)})
     tops = table.peak_tops(frequency_hz(table.voltage_v) if callable(frequency_hz) else frequency_hz)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 
 Dataflow = Literal["os", "ws", "is"]
 DATAFLOWS: tuple[str, ...] = get_args(Dataflow)
@@ -52,9 +52,8 @@ def systolic_cycles(
         raise InputError(unknown_name("dataflow", "dataflow", str(dataflow), DATAFLOWS))
     given = {"m": m, "k": k, "n": n, "rows": rows, "columns": columns}
     arrays = {name: np.asarray(value, dtype=np.int64) for name, value in given.items()}
-    problems = [Problem(name, "is below 1", "integers from 1") for name, a in arrays.items() if np.any(a < 1)]
-    if problems:
-        raise InputError(problems)
+    problems = Problems(Problem(name, "is below 1", "integers from 1") for name, a in arrays.items() if np.any(a < 1))
+    problems.finish()
     mm, kk, nn, r, c = arrays.values()
     if dataflow == "os":
         cycles = _folds(mm, r) * _folds(nn, c) * (kk + r + c - 2)

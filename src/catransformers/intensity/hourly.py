@@ -20,7 +20,7 @@ from typing import Literal
 from zoneinfo import ZoneInfo
 
 from catransformers.carbon.grid import MAX_G_PER_KWH, Basis
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.intensity.time_zones import zone_info
 from catransformers.units import G_PER_KG
 
@@ -104,7 +104,7 @@ class IntensityProfile:
 
     def __post_init__(self) -> None:
         zone, values = self.origin.zone, self.intensity_kg_per_kwh
-        problems = []
+        problems = Problems()
         if self.start.tzinfo is None:
             problems.append(Problem(zone, f"the time {self.start.isoformat()} has no time zone"))
         else:
@@ -115,8 +115,7 @@ class IntensityProfile:
             problems.append(Problem(zone, f"{len(values):,} values", f"1 to {_MOST_VALUES:,}"))
         if not all(0 <= value <= MAX_G_PER_KWH / G_PER_KG for value in values):
             problems.append(Problem(zone, "an intensity is negative or not finite", "numbers ≥ 0"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
 
     @property
     def end(self) -> datetime:

@@ -191,8 +191,7 @@ def _from_files(regions: Sequence[str], files: Sequence[Path], time_zone: str | 
             for region in regions
             if region.casefold() not in found
         ]
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return [found[region.casefold()] for region in regions] if regions else list(found.values())
 
 

@@ -122,7 +122,7 @@ def read_job(hours: float, power: str | None) -> Job:
     Raises:
         InputError: for hours or watts that cannot be, and phases that do not add up to the hours.
     """
-    problems = []
+    problems = Problems()
     if not 1 / 3600 <= hours <= _MOST_HOURS:
         problems.append(Problem("--hours", f"{hours:g} h", f"a second to {_MOST_HOURS:,} h"))
     phases: list[tuple[float, float]] = []
@@ -138,8 +138,7 @@ def read_job(hours: float, power: str | None) -> Job:
     total = sum(seconds for seconds, _ in phases) / 3600
     if phases and not problems and not math.isclose(total, hours, rel_tol=1e-6):
         problems.append(Problem("--power-w", f"its phases last {total:g} h, the job {hours:g} h", "the same"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return Job(tuple(phases)) if phases else Job.constant(hours)
 
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from catransformers.display import Displayed
-from catransformers.errors import InfeasibleError, InputError, Problem
+from catransformers.errors import InfeasibleError, InputError, Problem, Problems
 from catransformers.intensity.hourly import IntensityProfile, Profile, Provenance
 from catransformers.units import J_PER_KWH
 
@@ -46,15 +46,14 @@ class Job:
     phases: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
-        problems = [
+        problems = Problems(
             Problem(f"phase {number} of the job", f"{seconds:g} s at {watts:g} W", "≥ 1 s, and > 0 W")
             for number, (seconds, watts) in enumerate(self.phases, start=1)
             if not (1 <= seconds < math.inf and 0 < watts < math.inf)
-        ]
+        )
         if not self.phases:
             problems.append(Problem("the job", "has no phases"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
 
     @classmethod
     def constant(cls, hours: float, power_w: float = 1000.0) -> Job:
@@ -287,13 +286,12 @@ class _Window:
 
     @classmethod
     def of(cls, profile: Profile, job: Job, earliest: datetime, deadline: datetime) -> _Window:
-        zoneless = [
+        zoneless = Problems(
             Problem(name, f"{moment.isoformat()} has no time zone", "a time with its offset")
             for name, moment in (("earliest", earliest), ("deadline", deadline))
             if moment.tzinfo is None
-        ]
-        if zoneless:
-            raise InputError(zoneless)
+        )
+        zoneless.finish()
         begin, end = earliest.astimezone(UTC), deadline.astimezone(UTC)
         length = (end - begin).total_seconds()
         if job.duration_s > length + _ROUNDING_S:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from catransformers.errors import InputError, Problem, nearest
+from catransformers.errors import Problem, Problems, nearest
 from catransformers.workloads.spec import ModelSpec
 
 IntArray = NDArray[np.int64]
@@ -76,18 +76,17 @@ class ModelSpace:
         Raises:
             InputError: for dimensions that are missing, unknown or not among the space's values; all at once.
         """
-        problems = [
+        problems = Problems(
             Problem(name, "unknown dimension", ", ".join(self.values), nearest(name, self.values))
             for name in dimensions
             if name not in self.values
-        ]
+        )
         for name, options in self.values.items():
             if name not in dimensions:
                 problems.append(Problem(name, "missing"))
             elif dimensions[name] not in options:
                 problems.append(Problem(name, f"{dimensions[name]} is not in the space", ", ".join(map(str, options))))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         places = [options.index(dimensions[name]) for name, options in self.values.items()]
         return int(np.ravel_multi_index(places, self.shape))
 
@@ -144,7 +143,7 @@ def model_space(
             `values` with a range; all at once.
     """
     values, full = default_values(base), base.dimensions()
-    problems: list[Problem] = []
+    problems = Problems()
     for name, override in (overrides or {}).items():
         place = f'{where}."{name}"'
         if name not in full:
@@ -156,8 +155,7 @@ def model_space(
             values[name] = _values(given, values[name], full[name])
         except ValueError as error:
             problems.append(Problem(place, str(error), f"whole numbers from 1 to {full[name]}, the base model's own"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return ModelSpace(base, values)
 
 

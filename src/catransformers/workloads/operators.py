@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import Problem, Problems, unknown_name
 
 VectorKind = Literal["softmax", "norm", "activation", "add", "multiply", "rotary", "embedding"]
 
@@ -181,14 +181,15 @@ class Workload:
             InputError: for unknown operators and impossible bits, all at once.
         """
         given = {"weight_bits": weight_bits, "activation_bits": activation_bits}
-        problems = [unknown_name("operators", "operator", name, self.names) for name in {*operators} - self.names]
+        problems = Problems(
+            unknown_name("operators", "operator", name, self.names) for name in {*operators} - self.names
+        )
         problems += [
             Problem(name, f"{bits!r} is no width", f"whole numbers from {MIN_BITS} to {MAX_BITS}")
             for name, bits in given.items()
             if bits is not None and (type(bits) is not int or not MIN_BITS <= bits <= MAX_BITS)
         ]
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         if all(bits is None or all(getattr(op, name) == bits for op in self.operators) for name, bits in given.items()):
             return self
         changed = tuple(

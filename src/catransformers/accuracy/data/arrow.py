@@ -20,7 +20,7 @@ import numpy as np
 from catransformers.accuracy.data.faults import Faults, UnreadableError, unreadable
 from catransformers.accuracy.data.samples import ImageBytes, ImageFile, Sample
 from catransformers.accuracy.data.splits import ALIASES, Splits, complete, complete_together
-from catransformers.errors import InputError, Problem, nearest
+from catransformers.errors import InputError, Problem, Problems, nearest
 from catransformers.extras import install
 
 Kind = Literal["captions", "classes", "texts"]
@@ -239,7 +239,7 @@ def _columns(features: Mapping[str, Any], kind: Kind, path: Path) -> _Columns:
     captions = next((name for name in _CAPTIONS if name in features), "")
     texts = next((names for names in _TEXTS if set(names) <= set(features)), ())
     label = next((name for name in _LABEL if name in features), "")
-    problems = []
+    problems = Problems()
     if kind != "texts" and not image:
         problems.append(Problem(str(path), "no column of images", ", ".join(_IMAGE), nearest("image", features)))
     if kind == "captions" and not captions:
@@ -252,8 +252,7 @@ def _columns(features: Mapping[str, Any], kind: Kind, path: Path) -> _Columns:
     if kind != "captions" and label and str(getattr(features[label], "dtype", "")).startswith("float"):
         what = f"the column {label!r} has figures, not classes: a regression, such as STS-B, is not supported"
         problems.append(Problem(str(path), what))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     if kind == "captions":
         return _Columns(image=image, captions=captions)
     return _Columns(image=image, label=label) if kind == "classes" else _Columns(texts=texts, label=label)

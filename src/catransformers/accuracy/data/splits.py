@@ -22,7 +22,7 @@ from typing import Final
 
 import numpy as np
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 
 SPLITS: Final = ("train", "calibration", "validation", "test")
 Splits = Mapping[str, Sequence[int]]
@@ -157,13 +157,12 @@ def need_some(splits: Splits, where: str, noun: str) -> None:
     Raises:
         InputError: naming all such splits.
     """
-    problems = [
+    problems = Problems(
         Problem(where, f"{len(splits[split])} {noun} in the split {split!r}", f"at least {_LEAST}")
         for split in SPLITS
         if len(splits[split]) < _LEAST
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()
 
 
 def _cut(pool: Sequence[int], count: int, names: Sequence[str], seed: int) -> tuple[list[int], list[int]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.registry import Registry
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def open_task(section: AccuracySection, base: Base) -> Task:
         InputError: for an unknown task, missing or broken data, or a base model that cannot do the task.
     """
     kind = task_kind(section.task)
-    problems = []
+    problems = Problems()
     if base.net.spec.family not in kind.families or (kind.base and base.name != kind.base):
         what = f"{section.task!r} is made for {kind.base or ', '.join(kind.families)}; {base.name!r} cannot do it"
         able = [
@@ -175,8 +175,7 @@ def open_task(section: AccuracySection, base: Base) -> Task:
         ]
         problems.append(Problem("accuracy.task", what, ", ".join(able)))
     problems += data_problems(section)
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     opener: Callable[[AccuracySection, Base], Task] = resolve_name(kind.opener)
     return opener(section, base)
 

@@ -30,7 +30,7 @@ from catransformers.accuracy.tasks.scenes_text import (
     tokenize_scenes,
 )
 from catransformers.accuracy.training.losses import pair_loss
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import Problem, Problems, unknown_name
 from catransformers.models.families.net import Batch, Net, Outputs
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def tokenize(captions: Sequence[str]) -> Tensor:
     Raises:
         InputError: for unknown words and captions that are too long; all at once.
     """
-    problems = []
+    problems = Problems()
     tokens = torch.zeros(len(captions), CONTEXT, dtype=torch.int64)
     for row, caption in enumerate(captions):
         split_words = caption.lower().split()
@@ -72,8 +72,7 @@ def tokenize(captions: Sequence[str]) -> Tensor:
         if not problems:
             ids = [VOCABULARY[word] for word in ("<start>", *split_words, "<end>")]
             tokens[row, : len(ids)] = torch.tensor(ids)
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return tokens
 
 

@@ -133,13 +133,12 @@ def read_templates(path: Path, where: str) -> tuple[str, ...]:
         InputError: if it cannot be read, or a line has no place for the class's name; all at once.
     """
     templates = read_names(path, where)
-    problems = [
+    problems = Problems(
         Problem(where, f"{template!r} has no place for the name", " or ".join(PLACES))
         for template in templates
         if not any(place in template for place in PLACES)
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()
     return templates
 
 

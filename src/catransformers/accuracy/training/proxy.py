@@ -24,7 +24,7 @@ from torch import nn
 from catransformers.accuracy.tasks import Task
 from catransformers.accuracy.training.distillation import KeptTeacher, Teacher
 from catransformers.accuracy.training.step import Precision, StepSettings, backward, resolved_precision
-from catransformers.errors import CatransformersError, InputError, Problem
+from catransformers.errors import CatransformersError, InputError, Problem, Problems
 from catransformers.models.families.net import Net
 
 
@@ -80,13 +80,12 @@ class ProxySettings:
             ("micro_batch", self.micro_batch is None or self.micro_batch >= 1, "≥ 1"),
             ("threads", self.threads >= 1, "≥ 1"),
         )
-        problems = [
+        problems = Problems(
             Problem(f"accuracy.{name}", f"{getattr(self, name)} is out of range", allowed)
             for name, good, allowed in checks
             if not good
-        ]
-        if problems:
-            raise InputError(problems)
+        )
+        problems.finish()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig, read
 from catransformers.designs.limits import Limits, Shortfall
 from catransformers.designs.sweep import Sweep, SweepInputs
-from catransformers.errors import InputError
+from catransformers.errors import InputError, Problems
 from catransformers.execution.studies.assemble import accelerators_of, check, limits_of, objectives_of, scenario_of
 from catransformers.execution.studies.base_model import base_spec
 from catransformers.execution.studies.open_study import open_study
@@ -54,9 +54,8 @@ def run_hardware_study(config: StudyConfig, out: Path, *, where: str = "") -> Ha
         InfeasibleError: if no accelerator keeps all limits; nothing is written.
         StudyBusyError: if another process works in the folder.
     """
-    problems = check(config, where)
-    if problems:
-        raise InputError(problems)
+    problems = Problems(check(config, where))
+    problems.finish()
     config = config.without_training()
     found = hardware_front(config)
     directory = StudyDirectory(out)

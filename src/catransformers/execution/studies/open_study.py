@@ -11,7 +11,7 @@ from typing import Any
 from catransformers import __version__
 from catransformers.config.sections import AccuracySection
 from catransformers.config.study import StudyConfig, read
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.studies.base_model import open_base
 from catransformers.files import write_whole
 from catransformers.study.directory import StudyDirectory
@@ -162,12 +162,11 @@ def keep_origin(store: Store, values: Mapping[str, str]) -> None:
     if not before:
         store.add_origin(values)
         return
-    changed = [
+    changed = Problems(
         Problem(place, f"{what} are not those that the study began with", hint=HINT)
         for place, what in changed_origin(before, values)
-    ]
-    if changed:
-        raise InputError(changed)
+    )
+    changed.finish()
 
 
 def changed_origin(before: Mapping[str, str], values: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -188,7 +187,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         before, config = before.without_training(), config.without_training()
     old, new = flat(before.to_dict()), flat(config.to_dict())
     place = str(directory.config)
-    changed = [
+    changed = Problems(
         Problem(
             f"{place}: {key}",
             f"was {shown(old.get(key))} when the study began, is {shown(new.get(key))} now",
@@ -196,7 +195,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
         )
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key) and key not in StudyConfig.RESUMABLE
-    ]
+    )
     if directory.database.is_file() and not config.trains_nothing:
         with Store(directory.database) as store:  # reads only: a study that is refused stays as it is
             finished = sum(not trial.proposal.adopted for trial in store.trials())
@@ -206,8 +205,7 @@ def _check_same(config: StudyConfig, directory: StudyDirectory) -> None:
                     f"{place}: search.trials", f"{config.search.trials}, but {finished} are finished", "as many or more"
                 )
             )
-    if changed:
-        raise InputError(changed)
+    changed.finish()
 
 
 def flat(data: Any, prefix: str = "") -> dict[str, Any]:

@@ -164,16 +164,15 @@ def _source(
         raise InputError(Problem(KEY, f"the study in {root} has no finished trials yet", hint="leave it out"))
     changed = changed_keys(_plain(other), _plain(config))
     hint = f"trials that would come out otherwise are not adopted: make it equal, or leave {KEY} out"
-    found = [
+    found = Problems(
         Problem(key, f"is {shown(now)} here, and {shown(then)} in {root}", hint=hint)
         for key, (then, now) in changed.items()
-    ]
+    )
     found += [
         Problem(place, f"{what} are not those of {root}", hint=hint)
         for place, what in changed_origin(made_from, origin)
     ]
-    if found:
-        raise InputError(found)
+    found.finish()
     return WarmStartSource(directory, tuple(trials))
 
 

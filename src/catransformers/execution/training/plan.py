@@ -108,7 +108,7 @@ def check_task(model: ModelSection, accuracy: AccuracySection) -> None:
         InputError: with everything that is wrong.
     """
     task_kind(accuracy.task)
-    problems = data_problems(accuracy)
+    problems = Problems(data_problems(accuracy))
     try:
         family = base_spec(model).family
     except InputError as error:
@@ -117,8 +117,7 @@ def check_task(model: ModelSection, accuracy: AccuracySection) -> None:
         able = [name for name, kind in TASKS.items() if family in kind.families and kind.base in ("", model.base)]
         what = f"{accuracy.task!r} is made for {', '.join(TASKS[accuracy.task].families)}, {model.base!r} is a {family}"
         problems.insert(0, Problem("accuracy.task", what, ", ".join(able)))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
 
 
 def check_plan(plan: TrainingPlan, folder: Path) -> None:

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.spec import LlamaSpec
 
@@ -179,13 +179,12 @@ class Llama(Net):
 
     def __init__(self, spec: LlamaSpec) -> None:
         super().__init__()
-        problems = []
+        problems = Problems()
         if spec.heads % spec.kv_heads:
             problems.append(Problem("heads", f"{spec.heads} are not whole groups", f"multiples of {spec.kv_heads}"))
         if spec.head_dim % 2:
             problems.append(Problem("head_dim", f"{spec.head_dim} is odd", "even sizes: rotary embeddings turn pairs"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         self.spec: LlamaSpec = spec
         self.embed_tokens = nn.Embedding(spec.vocab_size, spec.embed_dim)
         self.layers = nn.ModuleList(Block(spec) for _ in range(spec.layers))

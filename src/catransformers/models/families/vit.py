@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import Problem, Problems
 from catransformers.models.families.clip import QuickGelu
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.dimensions import VisionSpec
@@ -129,13 +129,12 @@ class Vit(Net):
         self.spec = spec
         e, d = spec.encoder, spec.encoder.embed_dim
         tokens = (e.image_size // e.patch_size) ** 2 + spec.class_token
-        problems = []
+        problems = Problems()
         if e.tokens != tokens:
             problems.append(Problem("encoder.tokens", f"{e.tokens} do not fit image and patches", str(tokens)))
         if spec.pooling == "class" and not spec.class_token:
             problems.append(Problem("pooling", "there is no class token to take", "mean, normed_mean"))
-        if problems:
-            raise InputError(problems)
+        problems.finish()
         if spec.class_token:
             self.cls_token = nn.Parameter(torch.empty(1, 1, d))
         self.pos_embed = nn.Parameter(torch.empty(1, e.tokens, d))

@@ -18,7 +18,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.models.families.bert import INITIAL_STD, Bert
 from catransformers.models.loading.storage import assign_tensors
 from catransformers.workloads.bert import BertActivation, BertSpec
@@ -138,7 +138,7 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str, tensors: Collec
         InputError: with everything that our net cannot be, and every size that is missing.
     """
     kind = _kind(config, where)
-    problems = []
+    problems = Problems()
     sizes: dict[str, int] = {}
     wanted = dict.fromkeys((*kind.keys, "vocab_size", "max_position_embeddings"), 1)
     if kind.title != "DistilBert":
@@ -175,8 +175,7 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str, tensors: Collec
     classes = _classes(config) if architecture == _CLASSIFIER else 0
     if type(classes) is not int or classes < 0:
         problems.append(Problem(f"{where}: num_labels", f"{classes!r} is not a number of classes", "integers from 1"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return BertSpec(
         EncoderSpec(layers, ffn, width, heads, width // heads, sizes["max_position_embeddings"] - offset),
         vocab_size=sizes["vocab_size"],
@@ -233,7 +232,7 @@ def tensors_from_huggingface(
     heads = {theirs: ours for ours, theirs in _heads(model_type).items()} if spec.classes else {}
     own_pooler = "pooler.dense" in heads.values() or not spec.pooler
     found: dict[str, Tensor] = {}
-    problems = []
+    problems = Problems()
     for name, tensor in tensors.items():
         inner = name.removeprefix(kind.prefix)
         if re.fullmatch(kind.dropped, name) or inner == "embeddings.position_ids":
@@ -250,8 +249,7 @@ def tensors_from_huggingface(
         if ours in found:
             problems.append(Problem(where, f"two tensors are {ours}", hint=f"one of them is {name}"))
         found[ours] = tensor
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return found
 
 
@@ -283,9 +281,8 @@ def to_huggingface(net: Bert) -> tuple[dict[str, object], dict[str, Tensor]]:
     spec, e = net.spec, net.spec.encoder
     model_type = "roberta" if spec.position_offset else "bert" if spec.token_types else "distilbert"
     kind = _KINDS[model_type]
-    problems = _foreign(spec, model_type)
-    if problems:
-        raise InputError(problems)
+    problems = Problems(_foreign(spec, model_type))
+    problems.finish()
     layers, ffn, width, heads = kind.keys
     config: dict[str, object] = {
         "model_type": model_type,
@@ -358,13 +355,12 @@ def add_classifier(net: Bert, classes: int, seed: int) -> Bert:
     Raises:
         InputError: if the net has a classifier, or there are to be no classes.
     """
-    problems = []
+    problems = Problems()
     if net.spec.classes:
         problems.append(Problem("classes", f"the model has a classifier already, of {net.spec.classes} classes"))
     if classes < 1:
         problems.append(Problem("classes", f"{classes} is out of range", "integers from 1"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     with torch.device("meta"):
         made = Bert(replace(net.spec, pooler=True, classes=classes))
     tensors = net.state_dict()

@@ -20,7 +20,7 @@ from typing import Any, Final, Literal
 import torch
 from torch import Tensor
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import Problem, Problems
 from catransformers.models.families.clip import Clip
 from catransformers.models.loading.checkpoints import check_names
 from catransformers.models.loading.preprocess import Preprocess
@@ -70,14 +70,13 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> ClipSpec:
     Raises:
         InputError: for everything in it that our `Clip` has not; all of it at once.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     text = _section(config, "text_config", _TEXT_DEFAULTS, where, problems)
     vision = _section(config, "vision_config", _VISION_DEFAULTS, where, problems)
     projection = config.get("projection_dim", 512)
     if type(projection) is not int or projection < 1:
         problems.append(Problem(where, f"projection_dim: {projection!r} is not a size", "integers from 1"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     if text["hidden_act"] != vision["hidden_act"]:
         what = f"activations differ, {text['hidden_act']!r} of texts and {vision['hidden_act']!r} of images"
         problems.append(Problem(where, what, "one for both"))
@@ -86,8 +85,7 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> ClipSpec:
         problems.append(Problem(where, what, f"{_HIGHEST}, {text['vocab_size'] - 1}"))
     if vision["num_channels"] != 3:
         problems.append(Problem(where, f"vision_config.num_channels: {vision['num_channels']}", "3"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     patches = (vision["image_size"] // vision["patch_size"]) ** 2
     return ClipSpec(
         VisionSpec(*_sizes(vision), patches + 1, vision["image_size"], vision["patch_size"]),
@@ -298,7 +296,7 @@ def _ratio(encoder: EncoderSpec) -> float:
 
 
 def _check_heads(spec: ClipSpec, library: str) -> None:
-    problems = [
+    problems = Problems(
         Problem(
             f"{name}.heads",
             f"{library} cannot have {e.heads} heads of {e.head_dim} beside {e.embed_dim} channels",
@@ -306,6 +304,5 @@ def _check_heads(spec: ClipSpec, library: str) -> None:
         )
         for name, e in (("vision", spec.vision), ("text", spec.text))
         if e.attention_dim != e.embed_dim
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()

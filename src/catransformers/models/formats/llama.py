@@ -21,7 +21,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from catransformers.errors import CatransformersWarning, InputError, Problem, unknown_name
+from catransformers.errors import CatransformersWarning, InputError, Problem, Problems, unknown_name
 from catransformers.models.families.llama import Llama
 from catransformers.workloads.llama import LlamaSpec, RopeScaling, check_number, check_rope_scaling, rope_scaling
 
@@ -67,7 +67,7 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> LlamaSpec:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
         raise InputError(unknown_name(f"{where}: model_type", "model type", str(kind), MODEL_TYPES))
-    problems = [p for key in _SIZES for p in _check_size(config, key, where)]
+    problems = Problems(p for key in _SIZES for p in _check_size(config, key, where))
     optional = [key for key in ("head_dim", "num_key_value_heads") if config.get(key) is not None]
     if "num_key_value_heads" not in config and kind != "llama":
         problems.append(Problem(f"{where}: num_key_value_heads", "missing"))
@@ -83,8 +83,7 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> LlamaSpec:
     theta, scaling = _rotary(config, where, problems)
     if not problems:
         problems += _check_heads(config, where)
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     heads, limit = config["num_attention_heads"], _longest(config, where)
     new = min(NEW_TOKENS, limit // 5)
     return LlamaSpec(

@@ -20,7 +20,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.models.families.vit import Vit
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitActivation, VitSpec
@@ -199,14 +199,13 @@ def to_huggingface(net: Vit, class_names: Sequence[str] | None = None) -> tuple[
         InputError: if the classes cannot express it: a mean instead of the class token, or another number of names.
     """
     spec, e = net.spec, net.spec.encoder
-    problems = []
+    problems = Problems()
     if spec.pooling != "class":
         what = f"{spec.pooling!r}: Hugging Face's ViT classifies the class token"
         problems.append(Problem("pooling", what, "class", "save it for timm"))
     if class_names is not None and len(class_names) != spec.classes:
         problems.append(Problem("class_names", f"{len(class_names)} names for {spec.classes} classes"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     activation = next(theirs for theirs, ours in _ACTIVATIONS.items() if ours == spec.activation)
     config: dict[str, object] = {
         "architectures": [_CLASSIFIER if spec.classes else _FEATURES],

@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from catransformers.errors import InputError, Problem, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.extras import install
 from catransformers.models.families.vit import Vit
 from catransformers.models.loading.torchvision_compat import import_beside_torchvision
@@ -83,14 +83,13 @@ def timm_arguments(config: Mapping[str, Any], where: str) -> tuple[str, dict[str
     """
     name, settings = config.get("architecture"), config.get("pretrained_cfg", config)
     model_args = config.get("model_args") or {}
-    problems = []
+    problems = Problems()
     if not isinstance(name, str):
         problems.append(Problem(f"{where}: architecture", f"{name!r} is not a name of a timm model"))
     for key, table in (("pretrained_cfg", settings), ("model_args", model_args)):
         if not isinstance(table, Mapping):
             problems.append(Problem(f"{where}: {key}", f"{table!r} is not a table"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     arguments = dict(model_args)
     for key in ("num_classes", "global_pool"):
         value = config.get(key, settings.get(key))
@@ -220,12 +219,11 @@ def to_timm(net: Vit) -> tuple[dict[str, object], dict[str, Tensor]]:
         InputError: if timm's class refuses the shape: heads that do not fill the width, another epsilon than 1e-6.
     """
     spec, e = net.spec, net.spec.encoder
-    problems = _shape_problems(e, "timm's VisionTransformer")
+    problems = Problems(_shape_problems(e, "timm's VisionTransformer"))
     if spec.norm_eps != _EPS:
         what = f"{spec.norm_eps:g} cannot be said to timm in plain data"
         problems.append(Problem("norm_eps", what, f"{_EPS:g}", "save it for Hugging Face"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     ratio = e.ffn_dim / e.embed_dim  # timm takes int(width · ratio), which rounding may put one too low
     if int(e.embed_dim * ratio) != e.ffn_dim:
         ratio = (e.ffn_dim + 0.5) / e.embed_dim

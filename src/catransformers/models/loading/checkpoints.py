@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.extras import install
 
 if TYPE_CHECKING:
@@ -183,13 +183,12 @@ def _weight_map(index: Path, where: str) -> dict[str, str]:
 def _read_shards(index: Path, where: str) -> dict[str, Tensor]:
     shards = _weight_map(index, where)
     files = sorted(set(shards.values()))
-    problems = [
+    problems = Problems(
         Problem(where, f"{index} names the shard {name!r}, which is no file beside it")
         for name in files
         if Path(name).name != name or not (index.parent / name).is_file()
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()
     tensors: dict[str, Tensor] = {}
     for name in files:
         found = read_tensors(index.parent / name, where)
@@ -197,8 +196,7 @@ def _read_shards(index: Path, where: str) -> dict[str, Tensor]:
         if lacking:
             problems.append(Problem(where, f"the shard {index.parent / name} lacks {named(lacking)}"))
         tensors |= found
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     return tensors
 
 
@@ -275,10 +273,9 @@ def check_names(expected: Mapping[str, object], tensors: Mapping[str, object], w
     """
     missing = [name for name in expected if name not in tensors]
     extra = [name for name in tensors if name not in expected]
-    problems = [
+    problems = Problems(
         Problem(where, f"{what} {named(names)}")
         for what, names in (("missing", missing), ("unexpected", extra))
         if names
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()

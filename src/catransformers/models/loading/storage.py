@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as save_tensors
 
-from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.errors import InputError, IntegrityError, Problem, Problems
 from catransformers.files import write_whole
 from catransformers.models.families.net import Net
 from catransformers.models.families.nets import make_net
@@ -43,11 +43,12 @@ def save_model(model: Net, path: Path, metadata: Mapping[str, object] | None = N
         OSError: if the folder cannot be written.
     """
     metadata = dict(metadata or {})
-    problems = [Problem("metadata", f"{key!r} is written by save_model itself") for key in RESERVED if key in metadata]
+    problems = Problems(
+        Problem("metadata", f"{key!r} is written by save_model itself") for key in RESERVED if key in metadata
+    )
     if path.suffix != ".safetensors":
         problems.append(Problem(str(path), "not a model file name", "a name that ends in .safetensors"))
-    if problems:
-        raise InputError(problems)
+    problems.finish()
     content = save_tensors({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()})
     digest = hashlib.sha256(content).hexdigest()
     description = {"spec": model.spec.to_dict(), "sha256": digest, **metadata}

@@ -30,7 +30,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from catransformers.errors import InputError, IntegrityError, Problem
+from catransformers.errors import IntegrityError, Problem, Problems
 from catransformers.models.families.net import Net, Stack, StackSize
 from catransformers.models.families.nets import without_memory
 from catransformers.models.loading.storage import assign_tensors
@@ -242,15 +242,15 @@ def check_pruned(net: Net, spec: Any) -> None:
         InputError: with every difference.
     """
     own, wanted = net.spec.dimensions(), spec.dimensions()
-    problems = [
+    problems = Problems(
         Problem(name, f"{value} is out of range", f"1 to {own.get(name, 0)}")
         for name, value in wanted.items()
         if not 1 <= value <= own.get(name, 0)
-    ]
+    )
     if not problems and net.spec.with_dimensions(wanted) != spec:
-        problems = [Problem("model spec", "differs from the base in more than its prunable dimensions", ", ".join(own))]
-    if problems:
-        raise InputError(problems)
+        what = "differs from the base in more than its prunable dimensions"
+        problems.append(Problem("model spec", what, ", ".join(own)))
+    problems.finish()
 
 
 def sorted_net(net: N, importance: Importance) -> N:

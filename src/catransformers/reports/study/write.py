@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catransformers import __version__
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError, Problem, Problems
 from catransformers.execution.results import StudyResults
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.html import render_html
@@ -128,13 +128,12 @@ def _padded(design: Design) -> str:
 
 
 def _verify_all(summary: StudySummary, study: StudyDirectory) -> None:
-    problems = [
+    problems = Problems(
         Problem(str(study.checkpoint(design.trial)), fault, hint="--no-checkpoints writes the report without models")
         for design in summary.front
         if design.trial is not None and (fault := checkpoint_fault(study.checkpoint(design.trial)))
-    ]
-    if problems:
-        raise InputError(problems)
+    )
+    problems.finish()
 
 
 def checkpoint_fault(path: Path) -> str:
