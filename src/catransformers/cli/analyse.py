@@ -21,17 +21,20 @@ from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole
 from catransformers.reports.analysis import data as objects
-from catransformers.reports.analysis import terminal as texts
-from catransformers.reports.analysis.data import study_header
 from catransformers.reports.analysis.figure import fronts_figure
-from catransformers.reports.analysis.terminal import need_designs
-from catransformers.reports.terminal.screen import console, table, text
+from catransformers.reports.terminal.analysis import (
+    need_designs,
+    show_fronts,
+    show_header,
+    show_iso,
+    show_lines,
+    show_pruning,
+    show_shares,
+)
 from catransformers.search import analysis
 from catransformers.search.analysis import MODES, LimitedFronts, fronts_under
 from catransformers.search.fronts import FrontMember
 from catransformers.units import MILLI
-
-SHOWN = 20  # designs of a long front
 
 study_argument = click.argument("study", metavar="DIR", type=click.Path(path_type=Path))
 all_option = click.option("--all", "everything", is_flag=True, help="Show every design of the front.")
@@ -83,7 +86,7 @@ def fronts(
     kind = problems.of(read_picture, figure)
     asked = read_question(problems, study, limits, scenario=scenario, minimise=minimise, several=True)
     found = _fronts(asked)
-    texts.need_designs(found, str(study))
+    need_designs(found, str(study))
     if figure is not None and kind is not None:
         picture = fronts_figure(found, asked.labels, kind, metric_of(asked.results.config))
         try:
@@ -92,17 +95,12 @@ def fronts(
             raise InputError(Problem(str(figure), f"cannot be written: {error.strerror or error}")) from error
     if as_json:
         drawn = {} if figure is None else {"figure": str(figure)}
-        print_json({**_header(asked), **objects.fronts_object(found, asked.labels), **drawn})
+        print_json(asked.header() | objects.fronts_object(found, asked.labels) | drawn)
         return
-    _say_header(asked, f"accuracy against {' and '.join(found.minimise)}")
-    _print_table("The front under each limit", texts.fronts_rows(found, asked.labels))
-    _say(texts.fronts_words(found, asked.labels))
-    if everything:
-        for row, label in zip(found.rows, asked.labels, strict=True):
-            if row.members:
-                _print_table(f"\n{label}", texts.members_rows(row.members, found.minimise), left=3)
+    show_header(asked.results, asked.notes, f"accuracy against {' and '.join(found.minimise)}")
+    show_fronts(found, asked.labels, everything=everything)
     if figure is not None:
-        _say([f"Picture: {figure}"])
+        show_lines([f"Picture: {figure}"])
 
 
 @analyse.command("iso-accuracy", short_help="The best design for each mode at one accuracy.")
@@ -157,14 +155,11 @@ def iso_accuracy(
     except InputError as error:  # the library's words, with the option's name
         raise InputError([Problem("--accuracy", p.what, p.allowed, p.hint) for p in error.problems]) from None
     if as_json:
-        print_json({**_header(asked), **objects.iso_object(found)})
+        print_json(asked.header() | objects.iso_object(found))
         return
-    designs, relative = texts.iso_rows(found)
-    _say_header(asked, f"{100 * middle:.4g} ± {tolerance:g} % accuracy" + (", the base's" if accuracy is None else ""))
-    _print_table("The best design for each mode", designs, left=4)
-    if relative is not None:
-        _print_table("Each over the design for carbon", relative)
-    _say(texts.iso_words(found))
+    of_base = ", the base's" if accuracy is None else ""
+    show_header(results, asked.notes, f"{100 * middle:.4g} ± {tolerance:g} % accuracy{of_base}")
+    show_iso(found)
 
 
 @analyse.command(short_help="Embodied and operational carbon along the front.")
@@ -195,15 +190,10 @@ def shares(
     known = asked.results.evaluation(None, "validation")
     base_accuracy = None if known is None else known.accuracy
     if as_json:
-        print_json({**_header(asked), **objects.shares_object(found, base, base_accuracy)})
+        print_json(asked.header() | objects.shares_object(found, base, base_accuracy))
         return
-    _say_header(asked, f"the front of accuracy against {' and '.join(asked.minimise)}")
-    shown = found if everything else found[:SHOWN]
-    title = "Carbon by falling accuracy" + (
-        f" (the first {SHOWN} of {len(found)}; --all shows all)" * (len(shown) < len(found))
-    )
-    _print_table(title, texts.shares_rows(shown, base, base_accuracy), left=3)
-    _say([texts.shares_words(found)])
+    show_header(asked.results, asked.notes, f"the front of accuracy against {' and '.join(asked.minimise)}")
+    show_shares(found, base, base_accuracy, everything=everything)
 
 
 @analyse.command(short_help="Which dimensions the front prunes first.")
@@ -229,16 +219,10 @@ def pruned(
     results = asked.results
     found = analysis.pruning(results.costs.space, _members(asked, study), results.trials, bands)
     if as_json:
-        print_json({**_header(asked), **objects.pruning_object(found)})
+        print_json(asked.header() | objects.pruning_object(found))
         return
-    _say_header(asked, f"the front of accuracy against {' and '.join(asked.minimise)}")
-    _print_table("What the front keeps, in the order of first pruning", texts.pruning_rows(found), left=2)
-    _say(
-        [
-            f"The {found.models} models of the front against all {found.trials} that were trained. Equal ranks are "
-            "first pruned by the same model; front less trials is in points."
-        ]
-    )
+    show_header(asked.results, asked.notes, f"the front of accuracy against {' and '.join(asked.minimise)}")
+    show_pruning(found)
 
 
 def _fronts(asked: Question) -> LimitedFronts:
@@ -268,27 +252,3 @@ def _band(accuracy: float | None, tolerance: float) -> None:
     if not 0 <= tolerance <= 100:
         problems.append(Problem("--tolerance", f"{tolerance:g} is no tolerance", "0 to 100 (points)"))
     problems.finish()
-
-
-def _header(asked: Question) -> dict[str, object]:
-    return study_header(asked.results, asked.notes)
-
-
-def _say_header(asked: Question, what: str) -> None:
-    screen = console()
-    screen.print(f"[bold]{asked.results.config.name}[/]: {what}")
-    screen.print(text(f"under {asked.results.costs.scenario.describe()}"))
-    for note in asked.notes:
-        screen.print(text(note, style="yellow"))
-    screen.print()
-
-
-def _say(lines: list[str]) -> None:
-    screen = console()
-    for line in lines:
-        screen.print(line, markup=False, highlight=False, style="dim")
-
-
-def _print_table(title: str, content: tuple[list[str], list[list[str]]], left: int = 1) -> None:
-    titles, rows = content
-    console().print(table(title, titles, rows, left=left))

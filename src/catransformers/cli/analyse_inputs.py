@@ -16,9 +16,10 @@ from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import OBJECTIVES, QUANTITIES
 from catransformers.errors import InputError, Problem, Problems, present, unknown_name
 from catransformers.execution.results import StudyResults
-from catransformers.reports.analysis.terminal import limit_text
+from catransformers.reports.analysis.data import study_header
 from catransformers.reports.study.derive import read_results
 from catransformers.reports.study.other_scenario import results_under
+from catransformers.reports.terminal.analysis import limit_text
 from catransformers.reports.wording import plural
 
 scenario_option = click.option(
@@ -60,6 +61,10 @@ class Question:
     labels: tuple[str, ...]
     minimise: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def header(self) -> dict[str, Any]:
+        """What stands at the head of the answer as data."""
+        return study_header(self.results, self.notes)
 
 
 def read_question(

@@ -31,7 +31,7 @@ class Quantity:
         unit: inside the package: SI; water in litres, carbon per inference in grams.
         limit: key of the limit on it; the option is the same with dashes.
         shown: unit of that limit.
-        says: what the limit says.
+        says: what the limit is, for the help of its option.
         key: of its column in JSON and CSV.
         axis: in words, for an axis.
         least: what a design that has the least of it is.
@@ -92,54 +92,54 @@ QUANTITIES: Mapping[str, Quantity] = MappingProxyType(
         row.name: row
         for row in (
             Quantity(
-                "latency", "s", "max_latency_ms", "ms", "No inference may take longer.", "latency_s",
+                "latency", "s", "max_latency_ms", "ms", "Longest time of an inference.", "latency_s",
                 "latency", "fastest", "takes {} less time", "s", factor=1 / MILLI, prefixes="small",
             ),
             Quantity(
-                "energy", "J", "max_energy_mj", "mJ", "No inference may take more energy.", "energy_j",
+                "energy", "J", "max_energy_mj", "mJ", "Most energy of an inference.", "energy_j",
                 "energy per inference", "lowest-energy", "uses {} less energy", "J", factor=1 / MILLI,
             ),
             Quantity(
-                "area", "m2", "max_area_mm2", "mm2", "No die may be larger.", "area_mm2",
+                "area", "m2", "max_area_mm2", "mm2", "Largest die.", "area_mm2",
                 "die area", "smallest", "has {} less silicon", "mm²",
                 factor=MM2_PER_M2, scale=MM2_PER_M2, prefixes="none",
             ),
             Quantity(
-                "power", "W", "max_power_w", "W", "Nor draw more on average while an inference runs.", "power_w",
+                "power", "W", "max_power_w", "W", "Highest mean power while an inference runs.", "power_w",
                 "mean power while it runs", "lowest-power", "draws {} less power", "W",
                 of=("energy", "latency"), formula=lambda energy, latency: energy / latency, falls=("latency",),
             ),
             Quantity(
-                "tops", "TOPS", "max_tops", "TOPS", "Nor have a higher peak.", "tops",
+                "tops", "TOPS", "max_tops", "TOPS", "Highest peak throughput.", "tops",
                 "peak throughput", "lowest-peak", "has {} less peak throughput", "OPS", scale=TERA, minimised=False,
             ),
             Quantity(
-                "carbon", "kgCO2e", "max_carbon_kg", "kgCO2e", "Nor emit more, made and used.", "total_kg",
+                "carbon", "kgCO2e", "max_carbon_kg", "kgCO2e", "Most carbon over the device's life.", "total_kg",
                 "carbon over the device's life", "lowest-carbon", "emits {} less carbon", CO2E, scale=G_PER_KG,
             ),
             Quantity(
-                "tcdp", "kgCO2e s", "max_tcdp_kg_s", "kgCO2e s", "Nor have more carbon × latency.", "tcdp_kg_s",
+                "tcdp", "kgCO2e s", "max_tcdp_kg_s", "kgCO2e s", "Most carbon × latency.", "tcdp_kg_s",
                 "carbon × latency", "lowest-tCDP", "has {} less carbon × latency", "g·s", scale=G_PER_KG,
                 of=("carbon", "latency"), formula=_product,
             ),
             Quantity(
-                "water", "L", "max_water_l", "L", "Nor take more water, made and used.", "water_l",
+                "water", "L", "max_water_l", "L", "Most water over the device's life.", "water_l",
                 "water over the device's life", "lowest-water", "takes {} less water", "L",
             ),
             Quantity(
-                "energy_delay", "J s", "max_energy_delay_j_s", "J s", "Nor have more energy × latency.",
+                "energy_delay", "J s", "max_energy_delay_j_s", "J s", "Most energy × latency.",
                 "energy_delay_j_s",
                 "energy × latency", "lowest energy-delay", "has {} less energy × latency", "J·s",
                 of=("energy", "latency"), formula=_product,
             ),
             Quantity(
-                "sci", "gCO2e", "max_sci_g", "gCO2e", "Nor emit more an inference, making included.", "sci_g",
+                "sci", "gCO2e", "max_sci_g", "gCO2e", "Most carbon per inference, making included.", "sci_g",
                 "carbon per inference", "lowest-SCI", "emits {} less carbon an inference", CO2E,
                 of=("carbon", "inferences"), formula=lambda carbon, number: carbon * G_PER_KG / number,
                 falls=("inferences",),
             ),
             Quantity(
-                "parameters", "parameters", "max_parameters", "parameters", "No model may have more parameters.",
+                "parameters", "parameters", "max_parameters", "parameters", "Most parameters of a model.",
                 "params", "parameters", "smallest", "has {} less parameters", "parameters",
                 minimised=False, of_model=True,
             ),

@@ -1,1 +1,1 @@
-"""What `analyse` shows: fronts, iso-accuracy designs, shares, pruned dimensions."""
+"""The analyses of a study as data and pictures; `terminal.analysis` shows them as tables."""

@@ -1,4 +1,4 @@
-"""The studies of the paper as rows and sentences for a terminal."""
+"""The analyses of a study in a terminal: fronts under limits, iso-accuracy, shares of carbon, pruned dimensions."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from collections.abc import Iterable, Sequence
 from catransformers.designs.limits import Limits, Shortfall, round_figures
 from catransformers.designs.quantities import QUANTITIES, USUAL
 from catransformers.errors import InfeasibleError, InputError, Problem
+from catransformers.execution.results import StudyResults
 from catransformers.reports.study.narrative import too_inaccurate
+from catransformers.reports.terminal.screen import console, table, text
 from catransformers.reports.wording import (
     DIMENSIONS,
+    amount,
     breakable,
     compact,
     number,
@@ -26,6 +29,63 @@ from catransformers.search.costs.designs import DesignCost
 from catransformers.search.fronts import FrontMember, accuracy_of
 
 Rows = tuple[list[str], list[list[str]]]
+SHOWN = 20  # designs of a long front
+
+
+def show_header(results: StudyResults, notes: Sequence[str], what: str) -> None:
+    """Which study is asked what, under which scenario, and what the reader should know."""
+    screen = console()
+    screen.print(f"[bold]{results.config.name}[/]: {what}")
+    screen.print(text(f"under {results.costs.scenario.describe()}"))
+    for note in notes:
+        screen.print(text(note, style="yellow"))
+    screen.print()
+
+
+def show_fronts(found: LimitedFronts, labels: Sequence[str], *, everything: bool) -> None:
+    """The front under each limit; with `everything` also its designs."""
+    _show_table("The front under each limit", fronts_rows(found, labels))
+    show_lines(fronts_words(found, labels))
+    for row, label in zip(found.rows, labels, strict=True):
+        if everything and row.members:
+            _show_table(f"\n{label}", members_rows(row.members, found.minimise), left=3)
+
+
+def show_iso(found: IsoAccuracy) -> None:
+    """The best design for each mode at one accuracy, and each beside the one for carbon."""
+    designs, relative = iso_rows(found)
+    _show_table("The best design for each mode", designs, left=4)
+    if relative is not None:
+        _show_table("Each over the design for carbon", relative)
+    show_lines(iso_words(found))
+
+
+def show_shares(found: Sequence[Share], base: DesignCost, base_accuracy: float | None, *, everything: bool) -> None:
+    """Embodied and operational carbon along a front: of its first `SHOWN` designs, or of all."""
+    shown = found if everything else found[:SHOWN]
+    cut = f" (the first {SHOWN} of {len(found)}; --all shows all)" if len(shown) < len(found) else ""
+    _show_table(f"Carbon by falling accuracy{cut}", shares_rows(shown, base, base_accuracy), left=3)
+    show_lines([shares_words(found)])
+
+
+def show_pruning(found: Pruning) -> None:
+    """What a front keeps of each dimension."""
+    _show_table("What the front keeps, in the order of first pruning", pruning_rows(found), left=2)
+    words = (
+        f"The {found.models} models of the front against all {found.trials} that were trained. Equal ranks are "
+        "first pruned by the same model; front less trials is in points."
+    )
+    show_lines([words])
+
+
+def show_lines(lines: Iterable[str]) -> None:
+    """Sentences below a table."""
+    for line in lines:
+        console().print(text(line, style="dim"))
+
+
+def _show_table(title: str, content: Rows, left: int = 1) -> None:
+    console().print(table(title, *content, left=left))
 
 
 def limits_text(limits: Limits) -> str:
@@ -67,7 +127,7 @@ def fronts_rows(found: LimitedFronts, labels: Sequence[str]) -> Rows:
 def fronts_words(found: LimitedFronts, labels: Sequence[str]) -> list[str]:
     """The limits of all fronts, the reference point, and the models that each limit leaves out, and by how much."""
     at = " and ".join(
-        f"{name} {breakable(_amount(name, value))}" for name, value in zip(found.minimise, found.reference, strict=True)
+        f"{name} {breakable(amount(name, value))}" for name, value in zip(found.minimise, found.reference, strict=True)
     )
     every = [row.limits for row in found.rows]
     shared = Limits(
@@ -104,11 +164,6 @@ def _left_out(left_out: Iterable[LeftOut], label: str) -> list[str]:
             f"{limit_text(quantity, least.missed.bound)}: at least {need} needed."
         )
     return lines
-
-
-def _amount(quantity: str, value: float) -> str:
-    unit = unit_for(quantity, [value])
-    return f"{unit.text(value)} {unit.label}"
 
 
 def members_rows(members: Sequence[FrontMember], minimise: Sequence[str]) -> Rows:
