@@ -157,6 +157,20 @@ class Scenario:
         """kg of package per area of silicon, where packages count by area; 0 otherwise."""
         return (self.package_g_per_cm2 or 0.0) * CM2_PER_M2 / G_PER_KG
 
+    def check_node(self, node_nm: float, technology: str) -> None:
+        """The scenario must make the dies that a technology describes.
+
+        Args:
+            node_nm: the technology's process node.
+            technology: its name.
+
+        Raises:
+            InputError: if the process nodes differ.
+        """
+        if node_nm != self.node_nm:
+            what = f"{self.node_nm:g} nm, but technology {technology!r} is {node_nm:g} nm"
+            raise InputError(Problem("scenario.node_nm", what, hint=f"set node_nm = {node_nm:g} in the scenario"))
+
     def with_room(self, needed_bytes: float) -> Scenario:
         """The same with a DRAM that holds so much: as it is, or the next power of two of GB that does."""
         needed_gb = needed_bytes / GIGA

@@ -9,7 +9,6 @@ from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.cli.carbon_inputs import DESIGN_HELP, read_design, whole_number
 from catransformers.cli.inputs import scenario_option, technology_option
 from catransformers.cli.output import json_option, print_json
-from catransformers.designs.table import check_node
 from catransformers.errors import Problems, present
 from catransformers.hardware.technology import Technology
 from catransformers.hardware.technology import technology as read_technology
@@ -58,5 +57,5 @@ def compare(first: str, second: str, scenario: str, technology: str, samples: st
 def _of_one_node(tech: Technology | None, scenario: Scenario | None) -> Technology | None:
     """The technology, if the scenario makes dies of its node (or is not known)."""
     if tech is not None and scenario is not None:
-        check_node(tech, scenario)
+        scenario.check_node(tech.node_nm, tech.name)
     return tech

@@ -11,7 +11,6 @@ from typing import Any
 
 from catransformers.carbon.footprint import Footprint, footprint, footprint_range
 from catransformers.carbon.scenario import Scenario, read_scenario
-from catransformers.designs.table import check_node
 from catransformers.display import Displayed
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import WorkloadCost, estimate_workload
@@ -204,7 +203,7 @@ def estimate(
         machine = Accelerator.parse(",".join(f"{key}={value}" for key, value in accelerator.items()))
     tech = _technology(technology)
     situation = scenario if isinstance(scenario, Scenario) else read_scenario(scenario)
-    check_node(tech, situation)
+    situation.check_node(tech.node_nm, tech.name)
     work = families.workload(spec, situation.texts_per_image).with_bits(weight_bits, activation_bits)
     cost = estimate_workload(work, machine, tech)
     needs_dram = not cost.resident

@@ -31,7 +31,7 @@ from catransformers.designs.quantities import (
     read_objectives,
     read_quantile,
 )
-from catransformers.designs.table import DesignTable, check_known, check_node, evaluate, with_room
+from catransformers.designs.table import DesignTable, check_known, evaluate, with_room
 from catransformers.display import Displayed
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.hardware.accelerator import ATTRIBUTES, AcceleratorTable
@@ -231,7 +231,7 @@ class SweepInputs:
             texts = situation.texts_per_image if situation is not None else 1.0
             work = read(workload(spec, texts).with_bits, weight_bits, activation_bits)
         if tech is not None and situation is not None:
-            read(check_node, tech, situation)
+            read(situation.check_node, tech.node_nm, tech.name)
         if situation is not None:
             read(check_known, (*(wanted or ()), *(bounds.bounds if bounds else ())), situation)
         if problems or not (spec and tech and situation and wanted and bounds and table and work and quantile):

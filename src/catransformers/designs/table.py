@@ -20,7 +20,7 @@ from catransformers.carbon.footprint import footprint, footprint_range
 from catransformers.carbon.impacts import impact_footprint, unknown_factors
 from catransformers.carbon.scenario import Scenario
 from catransformers.designs.quantities import QUANTITIES, CarbonQuantile, columns_of
-from catransformers.errors import InputError, Problem
+from catransformers.errors import InputError
 from catransformers.hardware.accelerator import AcceleratorTable
 from catransformers.hardware.area import die_area
 from catransformers.hardware.cost import cost_tables, fits_on_chip
@@ -322,7 +322,7 @@ def evaluate(
         InputError: if no SRAM keeps up with the clock, for a supply that the chip does not work at, for a scenario of
             another process node, and for a cache folder that cannot be used.
     """
-    check_node(tech, scenario)
+    scenario.check_node(tech.node_nm, tech.name)
     on_chip, streamed = cost_tables([work], table, tech, cache_dir=cache_dir)
     resident = fits_on_chip(work.weight_bytes, work.activation_bytes, table)
     scenario = with_room(scenario, work, table)
@@ -348,14 +348,3 @@ def with_room(scenario: Scenario, work: Workload, table: AcceleratorTable) -> Sc
     if fits_on_chip(work.weight_bytes, work.activation_bytes, table).all():
         return scenario
     return scenario.with_room(work.weight_bytes + work.activation_bytes)
-
-
-def check_node(tech: Technology, scenario: Scenario) -> None:
-    """The scenario must make the dies that the technology describes.
-
-    Raises:
-        InputError: if their process nodes differ.
-    """
-    if tech.node_nm != scenario.node_nm:
-        what = f"{scenario.node_nm:g} nm, but technology {tech.name!r} is {tech.node_nm:g} nm"
-        raise InputError(Problem("scenario.node_nm", what, hint=f"set node_nm = {tech.node_nm:g} in the scenario"))

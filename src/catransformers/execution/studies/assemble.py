@@ -17,7 +17,6 @@ from catransformers.carbon.scenario import Scenario, read_scenario
 from catransformers.config.study import StudyConfig
 from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import QUANTITIES, Objectives
-from catransformers.designs.table import check_node
 from catransformers.energy.choose import problems_of
 from catransformers.errors import InfeasibleError, InputError, Problem, Problems, unknown_name
 from catransformers.execution.intensity_gate import check_gate
@@ -106,7 +105,7 @@ def assemble(config: StudyConfig) -> Costs:
     tech = problems.of(technology, config.hardware.technology)
     table = problems.of(accelerators_of, config, tech)
     if scenario is not None and tech is not None:
-        problems.of(check_node, tech, scenario)
+        problems.of(scenario.check_node, tech.node_nm, tech.name)
     if models is None or scenario is None or tech is None or table is None or problems:
         raise InputError(problems)
     cost = space_cost if enumerable(models, len(table)) else large_space_cost
@@ -135,7 +134,7 @@ def check(config: StudyConfig, where: str = "", progress: Progress | None = None
     scenario = problems.of(scenario_of, config)
     tech = problems.of(technology, config.hardware.technology)
     if scenario is not None and tech is not None:
-        problems.of(check_node, tech, scenario)
+        problems.of(scenario.check_node, tech.node_nm, tech.name)
     try:
         problems.of(accelerators_of, config, tech)
     except InfeasibleError as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from catransformers.carbon.scenario import Scenario
 from catransformers.config.study import StudyConfig
-from catransformers.designs.table import check_known, check_node
+from catransformers.designs.table import check_known
 from catransformers.execution.studies.assemble import limits_of
 from catransformers.search.costs.enumerated import check_room, priced
 from catransformers.search.costs.space import Costs
@@ -26,7 +26,7 @@ def under_scenario(costs: Costs, config: StudyConfig, scenario: Scenario) -> Cos
         InputError: if the scenario's dies are of another process node than the study's technology, or the study asks
             for water and its factor is not known on the scenario's grids.
     """
-    check_node(costs.technology, scenario)
+    scenario.check_node(costs.technology.node_nm, costs.technology.name)
     check_room(costs.space, costs.table, scenario)
     check_known({*costs.objectives.minimise, *costs.limits.of_designs()}, scenario)
     return costs.under(
