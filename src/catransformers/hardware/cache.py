@@ -55,16 +55,12 @@ class OperatorCache:
     width: int
 
     @classmethod
-    def open(
-        cls, folder: str | None, table: AcceleratorTable, tech: Technology, objective: str
-    ) -> OperatorCache | None:
-        """The cache in `folder`, created if need be; None if `folder` is None.
+    def open(cls, folder: str, table: AcceleratorTable, tech: Technology, objective: str) -> OperatorCache:
+        """The cache in `folder`, created if need be.
 
         Raises:
             InputError: if the folder cannot be created.
         """
-        if folder is None:
-            return None
         path = Path(folder)
         try:
             path.mkdir(parents=True, exist_ok=True)

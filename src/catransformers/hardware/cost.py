@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,6 @@ import numpy.typing as npt
 from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import cells, die_area
-from catransformers.hardware.cache import OperatorCache
 from catransformers.hardware.flows import DIMENSIONS, FLOWS
 from catransformers.hardware.machine import Machines
 from catransformers.hardware.operator_cost import (
@@ -36,6 +36,9 @@ from catransformers.hardware.operator_cost import (
 )
 from catransformers.hardware.technology import Technology
 from catransformers.workloads.operators import Gemm, Operator, Workload
+
+if TYPE_CHECKING:
+    from catransformers.hardware.cache import OperatorCache
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -175,6 +178,12 @@ def _check(objective: str) -> None:
         raise InputError(unknown_name("objective", "mapping objective", objective, OBJECTIVES))
 
 
+def _cache(folder: str, table: AcceleratorTable, tech: Technology, objective: Objective) -> OperatorCache:
+    from catransformers.hardware.cache import OperatorCache  # noqa: PLC0415 - hashlib; `estimate` has no cache
+
+    return OperatorCache.open(folder, table, tech, objective)
+
+
 def cost_tables(
     workloads: Sequence[Workload],
     table: AcceleratorTable,
@@ -199,7 +208,7 @@ def cost_tables(
     """
     _check(objective)
     machines = Machines.of(table, tech)
-    cache = OperatorCache.open(cache_dir, table, tech, objective)
+    cache = None if cache_dir is None else _cache(cache_dir, table, tech, objective)
     distinct = {item.key: item for workload in workloads for item in items(workload)}
 
     def cost_of(item: Item) -> FloatArray:
