@@ -154,9 +154,9 @@ def test_adopted_trials_can_be_used_as_any_other(old, warm, fake, tmp_path):
     assert adopted & {m.trial.number for m in results.front}
     assert not {r.subject for r in results.energy if r.job == "trial"} & adopted
     summary = summarise(results)
-    assert summary.own is not None
-    assert summary.own.unknown == 0
-    assert summary.own.trials == 3
+    assert summary.search_footprint is not None
+    assert summary.search_footprint.unknown == 0
+    assert summary.search_footprint.trials == 3
     assert study_object(summary)["trials"] | {"left": 0} == {
         "planned": 11, "complete": 11, "failed": 0, "not_trained": 0, "left": 0, "adopted": 8
     }  # fmt: skip

@@ -22,7 +22,7 @@ from catransformers.execution.studies.base_model import base_spec
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.hardware.cost import OperatorCost, WorkloadCost
 from catransformers.hardware.technology import technology
-from catransformers.reports.study.search_footprint import OwnFootprint
+from catransformers.reports.study.search_footprint import SearchFootprint
 from catransformers.reports.study.summary import (
     Design,
     Provenance,
@@ -125,9 +125,9 @@ def made_up_estimate(spec: ClipSpec, cost: DesignCost) -> Estimate:
     )
 
 
-def made_up_own(**changes: Any) -> OwnFootprint:
+def made_up_search_footprint(**changes: Any) -> SearchFootprint:
     """40 trials of 50 J and the rest, estimated, on a named grid; design 1 saves 5 g a device."""
-    own = OwnFootprint(
+    own = SearchFootprint(
         energy_j=2700.0,
         low_j=700.0,
         high_j=5600.0,
@@ -246,7 +246,7 @@ def made_up_summary(trials: int = 40, *, tested: bool = True, failing: tuple[int
             config.to_toml(),
         ),
         limits=Limits(latency=0.033),
-        own=made_up_own(),
+        search_footprint=made_up_search_footprint(),
     )
 
 

@@ -19,8 +19,8 @@ def sentence(scenario: Scenario) -> str:
     return (
         f"One device runs {_rate(scenario.inferences_per_second)} a second for "
         f"{plain(scenario.lifetime_years)} years ({_count(scenario.inferences)} in all) on electricity of "
-        f"{_grid(scenario.use_intensity_kg_per_kwh)} ({scenario.use.name}); its die is made in a "
-        f"{scenario.node_nm:g}{NBSP}nm process on electricity of {_grid(scenario.fab_intensity_kg_per_kwh)} "
+        f"{intensity_text(scenario.use_intensity_kg_per_kwh)} ({scenario.use.name}); its die is made in a "
+        f"{scenario.node_nm:g}{NBSP}nm process on electricity of {intensity_text(scenario.fab_intensity_kg_per_kwh)} "
         f"({scenario.fab.name})."
     )
 
@@ -44,8 +44,8 @@ def assumptions(scenario: Scenario, family: str = "clip") -> tuple[Row, ...]:
             f"{_rate(scenario.inferences_per_second)} a second, on average over the lifetime",
         ),
         ("Between inferences", "asleep", "weights on chip are kept alive, DRAM refreshes itself, the rest is gated"),
-        ("Electricity in use", _grid(scenario.use.intensity_kg_per_kwh), _source(scenario.use)),
-        ("Electricity of the fab", _grid(scenario.fab_intensity_kg_per_kwh), _source(scenario.fab)),
+        ("Electricity in use", intensity_text(scenario.use.intensity_kg_per_kwh), _source(scenario.use)),
+        ("Electricity of the fab", intensity_text(scenario.fab_intensity_kg_per_kwh), _source(scenario.fab)),
         ("Process node", f"{scenario.node_nm:g} nm", f"interpolated between {between}" if between else ""),
         ("Process gases abated", f"{scenario.abatement} %", ""),
         ("Yield", scenario.yield_model, _defects(scenario)),
@@ -54,7 +54,7 @@ def assumptions(scenario: Scenario, family: str = "clip") -> tuple[Row, ...]:
         ("Power usage effectiveness", plain(scenario.pue), ""),
     ]
     if change:
-        mean = _grid(scenario.use_intensity_kg_per_kwh)
+        mean = intensity_text(scenario.use_intensity_kg_per_kwh)
         row = ("Grid of use changes by", f"{percent(change, sign=True)} a year", f"mean over the lifetime {mean}")
         rows.insert(5, row)
     if FAMILIES[family].pairs:
@@ -72,7 +72,8 @@ def assumptions(scenario: Scenario, family: str = "clip") -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _grid(intensity_kg_per_kwh: float) -> str:
+def intensity_text(intensity_kg_per_kwh: float) -> str:
+    """How much carbon a kilowatt-hour carries: `475 g CO₂e/kWh`."""
     return f"{number(intensity_kg_per_kwh * G_PER_KG)}{NBSP}g{NBSP}CO₂e/kWh"
 
 

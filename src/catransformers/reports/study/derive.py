@@ -20,7 +20,7 @@ from catransformers.errors import InfeasibleError, InputError, IntegrityError, P
 from catransformers.execution.results import StudyResults, load_study
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.hardware.accelerator import Accelerator
-from catransformers.reports.study.search_footprint import own_footprint
+from catransformers.reports.study.search_footprint import search_footprint
 from catransformers.reports.study.summary import (
     Design,
     Interval,
@@ -83,7 +83,7 @@ def summarise(results: StudyResults) -> StudySummary:
         if tuned is None or tuned.accuracy is None
         else ValueWithError(tuned.accuracy, tuned.accuracy_se),
         tuned_test=None if tuned is None else _score(results.evaluation(tuned.number, "test")),
-        own=own_footprint(
+        search_footprint=search_footprint(
             config.execution,
             results.energy,
             results.trials,

@@ -17,8 +17,7 @@ from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import QUANTITIES
 from catransformers.reports import assumptions
 from catransformers.reports.figures.template import plotly_script, render
-from catransformers.reports.study import figures, narrative
-from catransformers.reports.study import search_footprint_words as own_words
+from catransformers.reports.study import figures, narrative, search_footprint_text
 from catransformers.reports.study.parts import Share, carbon_parts, energy_parts, operator_rows
 from catransformers.reports.study.static import front_svg
 from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving, tolerated_loss
@@ -109,8 +108,8 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "versions": list(summary.provenance.versions.items()),
         "base_sha256": summary.provenance.base_sha256,
         "study_toml": summary.provenance.study_toml,
-        "own_sentence": own_words.sentence(summary.own),
-        "own_rows": own_words.table(summary.own),
+        "search_sentence": search_footprint_text.sentence(summary.search_footprint),
+        "search_rows": search_footprint_text.table(summary.search_footprint),
         "trial_time": duration(sum(trial.seconds for trial in summary.trials if not trial.adopted)),
         "svg": base64.b64encode(svg.encode()).decode("ascii"),
         "figures": _json(source),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from catransformers.carbon.metrics import payback_units
 from catransformers.config.sections import ExecutionSection
 from catransformers.energy.estimate import processor_energy
 from catransformers.facts import rows
+from catransformers.reports.wording import plural
 from catransformers.study.records import EnergyJob, EnergyRecord, EvaluationRecord, TrialRecord
 from catransformers.units import G_PER_KG, J_PER_KWH
 
@@ -32,7 +33,7 @@ COUNTRIES = (5.0, 95.0)
 
 
 @dataclass(frozen=True, slots=True)
-class OwnFootprint:
+class SearchFootprint:
     """The energy and carbon of a search.
 
     Args:
@@ -108,6 +109,49 @@ class OwnFootprint:
         devices = float(payback_units(carbon_kg, self.saved_kg))
         return devices if math.isfinite(devices) else None
 
+    @property
+    def not_counted(self) -> tuple[str, ...]:
+        """What the figures leave out."""
+        lines = [
+            "making the machine that searched",
+            "its cooling, power supply and disks (PUE 1)",
+            "reading a study (status, report)",
+            "final trainings (`train`) and evaluations: the result of a training says what it took",
+            "waiting for a cleaner grid (`execution.start`, `pause_above_g_per_kwh`)",
+        ]
+        if self.cut_off:
+            attempts = plural(self.cut_off, "attempt")
+            lines.append(f"{attempts} still running, or cut off: the seconds from the last record to the end")
+        if self.unknown:
+            lines.append(f"{plural(self.unknown, 'job')} of which no record is left")
+        return tuple(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data with stable keys; SI units."""
+        low, high = self.range_kg
+        spread = self.payback_range
+        return {
+            "quality": self.quality,
+            "methods": list(self.methods),
+            "details": list(self.details),
+            "energy_j": self.energy_j,
+            "energy_j_low": self.low_j,
+            "energy_j_high": self.high_j,
+            "measured_j": self.measured_j,
+            "energy_j_by_job": dict(self.by_job),
+            "energy_j_per_trial": self.trial_j,
+            "carbon_kg": self.carbon_kg,
+            "carbon_kg_low": low,
+            "carbon_kg_high": high,
+            "grid": self.grid.to_dict(),
+            "place_known": self.place_known,
+            "saved_kg_per_device": self.saved_kg,
+            "payback_devices": self.payback_devices,
+            "payback_devices_low": None if spread is None else spread[0],
+            "payback_devices_high": None if spread is None else spread[1],
+            "not_counted": list(self.not_counted),
+        }
+
 
 def search_grid(section: ExecutionSection) -> tuple[GridIntensity, bool]:
     """The grid that a search ran on, and whether the study names it.
@@ -124,13 +168,13 @@ def search_grid(section: ExecutionSection) -> tuple[GridIntensity, bool]:
     return replace(world, low_kg_per_kwh=float(low) / G_PER_KG, high_kg_per_kwh=float(high) / G_PER_KG), False
 
 
-def own_footprint(
+def search_footprint(
     section: ExecutionSection,
     energy: Iterable[EnergyRecord],
     trials: Iterable[TrialRecord],
     evaluations: Iterable[EvaluationRecord],
     saved_kg: float | None,
-) -> OwnFootprint | None:
+) -> SearchFootprint | None:
     """What a search has cost so far; None if nothing is recorded.
 
     Work of a study from before there were meters is estimated from the processor time that its records have.
@@ -162,7 +206,7 @@ def own_footprint(
         if record.method not in largest or record.energy_j > largest[record.method].energy_j:
             largest[record.method] = record
     methods = sorted(spent, key=lambda method: -spent[method])
-    return OwnFootprint(
+    return SearchFootprint(
         energy_j=sum(record.energy_j for record in records),
         low_j=sum(record.low_j for record in records),
         high_j=sum(record.high_j for record in records),

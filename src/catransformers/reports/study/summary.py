@@ -17,7 +17,7 @@ from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import UNUSUAL, columns_of
 from catransformers.errors import present
 from catransformers.hardware.accelerator import Accelerator
-from catransformers.reports.study.search_footprint import OwnFootprint
+from catransformers.reports.study.search_footprint import SearchFootprint
 from catransformers.search.costs.enumerated import Attribution, DesignCost
 
 #: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set, and of
@@ -184,7 +184,7 @@ class StudySummary:
         limits: what no design may exceed, SI.
         tuned_validation: accuracy of the unpruned model after the same fine-tune as the trials; None if not tried.
         tuned_test: likewise on the test set.
-        own: what the search itself cost; None where nothing is recorded.
+        search_footprint: what the search itself cost; None where nothing is recorded.
         warnings: what else the reader should know, such as files that are not there.
         whole_front: all designs of the front by rising cost; empty where `front` has them all.
         further_references: the other costs of the reference point, where several quantities are minimised.
@@ -207,7 +207,7 @@ class StudySummary:
     limits: Limits
     tuned_validation: ValueWithError | None = None
     tuned_test: ValueWithError | None = None
-    own: OwnFootprint | None = None
+    search_footprint: SearchFootprint | None = None
     warnings: tuple[str, ...] = ()
     further_references: tuple[float, ...] = ()
     whole_front: tuple[Member, ...] = ()

@@ -10,7 +10,6 @@ from typing import Any
 
 from catransformers.designs.quantities import QUANTITIES
 from catransformers.reports.study import narrative
-from catransformers.reports.study.search_footprint_words import own_object
 from catransformers.reports.study.summary import Design, Member, StudySummary, ValueWithError, saving
 from catransformers.reports.wording import breakable, compact, number, percent, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
@@ -97,7 +96,7 @@ def study_object(summary: StudySummary) -> dict[str, Any]:
         "headline": breakable(narrative.headline(summary)),
         "best": None if summary.best is None else summary.best.name,
         "attribution": attribution_object(summary),
-        "own_footprint": own_object(summary.own),
+        "own_footprint": None if summary.search_footprint is None else summary.search_footprint.to_dict(),
         "base": _judged(summary.base, summary),
         "front": [_member(member, summary) for member in summary.members],
         "shown": [design.name for design in summary.front],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from catransformers.reports import assumptions
-from catransformers.reports.study import narrative
-from catransformers.reports.study import search_footprint_words as own_words
+from catransformers.reports.study import narrative, search_footprint_text
 from catransformers.reports.study.summary import StudySummary
 from catransformers.reports.study.tables import terminal_front
 from catransformers.reports.study.write import WrittenReport
@@ -31,7 +30,7 @@ def show_study(summary: StudySummary) -> None:
         narrative.base_beyond_limits(summary),
         narrative.attribution_sentence(summary),
         assumptions.sentence(summary.base.estimate.scenario),
-        own_words.line(summary.own),
+        search_footprint_text.line(summary.search_footprint),
         narrative.unfinished(summary),
     )
     for paragraph in paragraphs:
