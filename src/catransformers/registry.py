@@ -24,6 +24,7 @@ from catransformers.errors import InputError, Problem, Problems, unknown_name
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
+    from catransformers.carbon.embodied import EmbodiedModel
     from catransformers.energy.reading import Meter
     from catransformers.execution.local import Executor
     from catransformers.exports.formats import ExportFormat
@@ -190,6 +191,14 @@ INTENSITY_SOURCES: Registry[type[IntensitySource]] = Registry(
         "uk": "catransformers.intensity.services.uk:UnitedKingdom",
         "carbon-aware-sdk": "catransformers.intensity.services.carbon_aware_sdk:CarbonAwareSdk",
     },
+)
+
+#: What processing a wafer emits: classes made from nothing, see `catransformers.carbon.embodied`.
+EMBODIED_MODELS: Registry[type[EmbodiedModel]] = Registry(
+    "embodied model",
+    "scenario.embodied_model",
+    "catransformers.embodied",
+    {"act": "catransformers.carbon.embodied:Act"},
 )
 
 #: The formats in which models are written: `catransformers.exports.formats.ExportFormat`.

@@ -5,15 +5,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catransformers.carbon.embodied import ABATEMENTS, die_carbon, fab_node, table_nodes
+from catransformers.carbon.embodied import ABATEMENTS, FabNode, die_carbon, fab_node, table_nodes
+from catransformers.carbon.footprint import die_split, embodied_split
+from catransformers.carbon.making import assess_die
 from catransformers.carbon.parts import (
     board_carbon,
     memory_carbon,
     memory_kinds,
     memory_per_gb,
 )
+from catransformers.carbon.ranges import Range
+from catransformers.carbon.scenario import named_scenario, scenario_from_mapping
 from catransformers.carbon.yields import YieldModel
-from catransformers.errors import InputError
+from catransformers.errors import InputError, Problem
+from catransformers.registry import EMBODIED_MODELS
+from catransformers.reports.assumptions import assumptions
 
 FIXED = YieldModel("fixed", 0.875)
 CM2 = 1e-4
@@ -180,3 +186,88 @@ def test_every_memory_has_a_range():
         for kind in kinds:
             spread = memory_per_gb(kind, memory_class)
             assert 0 < spread.low <= spread.typical <= spread.high
+
+
+class Flat:
+    """10,000 kWh, 1 kg of gases and 5 kg of materials a square metre at every node of at most 100 nm."""
+
+    abatements = ABATEMENTS
+
+    def fab_node(self, node_nm, where):
+        if node_nm > 100:
+            raise InputError(Problem(where, f"nothing is known of {node_nm:g} nm", allowed="at most 100 nm"))
+        gases = dict.fromkeys(self.abatements, Range(1, 1, 1))
+        return FabNode(node_nm, Range(9e3, 1e4, 1.2e4), gases, Range(5, 5, 5), Range(1e3, 1e3, 1e3))
+
+
+class Lacking(Flat):
+    abatements = (95,)
+
+
+@pytest.fixture
+def flat(monkeypatch):
+    for name, model in (("flat", Flat), ("lacking", Lacking)):
+        monkeypatch.setitem(EMBODIED_MODELS.rows, name, model)
+    fab_node.cache_clear()
+    yield lambda **keys: scenario_from_mapping("always-on", {"embodied_model": "flat", "yield": 0.5, **keys}, "mine")
+    fab_node.cache_clear()
+
+
+def problems(make, **keys):
+    with pytest.raises(InputError) as caught:
+        make(**keys)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_another_model_changes_a_die(flat):
+    scenario = flat(fab_intensity_g_per_kwh=500)
+    per_m2 = 0.5 * 1e4 + 1 + 5
+    assert embodied_split(CM2, False, scenario).total_kg == pytest.approx(CM2 * per_m2 / 0.5)
+    split = die_split(CM2, scenario)
+    assert [split.energy_kg, split.gases_kg, split.materials_kg] == pytest.approx([CM2 * 5e3, CM2 * 1, CM2 * 5])
+    found = assess_die(100, scenario)
+    assert found.range_kg[2] > 1.05 * found.total_kg > found.range_kg[0]
+    assert die_carbon(
+        CM2, fab_intensity_kg_per_kwh=0.5, embodied_model="flat", yield_model=FIXED
+    ).total_kg == pytest.approx(CM2 * per_m2 / 0.875)
+
+
+def test_another_model_has_nodes_and_defects_of_its_own(flat):
+    assert flat(node_nm=90, **{"yield": "poisson"}).defects_per_m2 == 1e3
+    for density in ({}, {"defect_density_per_cm2": 0.1}):
+        (told,) = problems(flat, node_nm=130, **density)
+        assert told == "mine.node_nm: nothing is known of 130 nm; allowed: at most 100 nm"
+    assert "out of range" in problems(flat, node_nm=0)[0]
+    assert "out of range" in problems(flat, node_nm=90, embodied_model="act")[0]
+
+
+def test_another_model_is_told(flat):
+    scenario = flat()
+    assert "22 nm, embodied model flat, 95 % abatement" in scenario.describe()
+    assert scenario.to_dict()["embodied_model"] == assess_die(10, scenario).to_dict()["embodied_model"] == "flat"
+    assert ("Embodied carbon", "after flat", "a model of another package") in assumptions(scenario)
+    plain = named_scenario("default")
+    assert "embodied_model" not in plain.to_dict()
+    assert "embodied model" not in plain.describe()
+
+
+def test_an_unknown_model_offers_the_nearest(flat):
+    assert problems(flat, embodied_model="atc", node_nm=90) == [
+        "mine.embodied_model: unknown embodied model 'atc'; allowed: act, flat, lacking (did you mean 'act'?)"
+    ]
+    for wrong in (3, ["act"], "", None):
+        (told,) = problems(flat, embodied_model=wrong)
+        assert told.startswith("mine.embodied_model: ")
+    with pytest.raises(InputError, match="did you mean 'flat'"):
+        fab_node(22, "flatt")
+
+
+def test_a_model_gives_every_abatement(flat):
+    (told,) = problems(flat, embodied_model="lacking")
+    assert told == "mine.node_nm: the embodied model 'lacking' gives no process gases at 97 %, 99 % abatement"
+
+
+def test_act_is_found_without_searching_packages(monkeypatch):
+    monkeypatch.setattr("catransformers.registry.entries_of", lambda group: pytest.fail("searched"))
+    fab_node.cache_clear()
+    assert scenario_from_mapping("default", {"embodied_model": "act"}, "mine").fab_node == fab_node(22)

@@ -4,21 +4,38 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from configparser import ConfigParser
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import ClassVar
 
 import pytest
+import torch
 
-from catransformers.carbon.scenario import named_scenario
+from catransformers.accuracy.tasks import TASKS
+from catransformers.accuracy.training.losses import class_loss
+from catransformers.carbon.footprint import die_split
+from catransformers.carbon.scenario import named_scenario, read_scenario
+from catransformers.cli import main
 from catransformers.hardware.spaces import space as accelerators
 from catransformers.hardware.technology import technology
-from catransformers.registry import EXECUTORS, INTENSITY_SOURCES, STRATEGIES, entries_of
+from catransformers.models.families.nets import make_net
+from catransformers.registry import EXECUTORS, FAMILIES, INTENSITY_SOURCES, STRATEGIES, entries_of
 from catransformers.search.costs.enumerated import space_cost
 from catransformers.search.space import model_space
-from catransformers.testing import ExecutorConformance, IntensitySourceConformance, StrategyConformance
+from catransformers.testing import (
+    ExecutorConformance,
+    FamilyConformance,
+    IntensitySourceConformance,
+    StrategyConformance,
+    TaskConformance,
+)
+from catransformers.testing.kit import randomised
 from catransformers.workloads.spec import VisionSpec, VitSpec
+from catransformers.workloads.zoo import embedded_spec
 
 PLUGIN = Path(__file__).parents[1] / "plugin"
 STUDY = """
@@ -42,12 +59,13 @@ local_bandwidth = [32]
 global_mib = [1]
 [scenario]
 base = "always-on"
+embodied_model = "toy-fab"
 [accuracy]
 task = "toy-scenes"
 steps = 1
 [search]
 strategy = "toy-ladder"
-trials = 2
+trials = 1
 [execution]
 executor = "toy-executor"
 measure = "toy-meter"
@@ -62,6 +80,30 @@ def installed(monkeypatch):
     entries_of.cache_clear()
     yield
     entries_of.cache_clear()
+
+
+class TestToyFamily(FamilyConformance):
+    def spec(self):
+        encoder = VisionSpec(2, 12, 8, 2, 4, 5, image_size=8, patch_size=4)
+        return FAMILIES["toy-vit"].from_dict(VitSpec(encoder, 3).to_dict() | {"family": "toy-vit"})
+
+    def batch(self):
+        images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        return {"images": images, "labels": torch.tensor([0, 1, 2, 1])}
+
+    def loss(self, outputs, batch):
+        return class_loss(outputs, batch)
+
+
+class TestToyTask(TaskConformance):
+    def task(self):
+        return resolve_name(TASKS["toy-scenes"].opener)(None, None)
+
+    def net(self):
+        spec = embedded_spec()
+        return randomised(
+            make_net(spec.with_dimensions({n: max(1, size // 4) for n, size in spec.dimensions().items()}))
+        )
 
 
 FIXED = {"pe_x": [8], "local_bandwidth": [16], "local_kib": [2], "global_mib": [0.25]}
@@ -189,23 +231,46 @@ def command(*arguments):
 
 
 def test_a_study_runs_with_what_the_plug_in_adds(tmp_path):
-    """Its task, strategy, executor and meter by the study file; its format by an option."""
+    """Its task, strategy, executor, meter and embodied model by the study file; its format by an option."""
     (tmp_path / "toy.toml").write_text(STUDY)
     out = tmp_path / "out"
     done = command("search", tmp_path / "toy.toml", "--out", out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert {path.parent.name for path in out.rglob("toy")} >= {"0000", "0001"}
+    assert {path.parent.name for path in out.rglob("toy")} >= {"base", "0000"}
     done = command("export", out, "--trial", 0, "--format", "toy-shapes", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     (written,) = json.loads(done.stdout)["files"]
     assert "(" in Path(written).read_text()
 
 
-def test_unknown_names_list_the_plug_ins(tmp_path):
-    (tmp_path / "toy.toml").write_text(STUDY.replace('"toy-executor"', '"toy-executer"'))
-    done = command("search", tmp_path / "toy.toml", "--out", tmp_path / "out")
-    assert done.returncode == 2
-    assert "allowed: local, toy-executor (did you mean 'toy-executor'?)" in " ".join(done.stderr.split())
+@pytest.mark.parametrize(
+    ("right", "wrong", "told"),
+    [
+        ("toy-executor", "toy-executer", "allowed: local, toy-executor (did you mean 'toy-executor'?)"),
+        ("toy-fab", "toy-fap", "unknown embodied model 'toy-fap'; allowed: act, toy-fab (did you mean 'toy-fab'?)"),
+    ],
+)
+def test_unknown_names_list_the_plug_ins(tmp_path, capsys, right, wrong, told):
+    (tmp_path / "toy.toml").write_text(STUDY.replace(f'"{right}"', f'"{wrong}"'))
+    with pytest.raises(SystemExit) as ended:
+        main(["search", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "out")])
+    assert ended.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_embodied_model_is_the_plug_ins():
+    scenario = read_scenario({"embodied_model": "toy-fab", "node_nm": 40, "fab_intensity_g_per_kwh": 500})
+    split = die_split(1e-4, scenario)
+    made = [float(kg) for kg in (split.energy_kg, split.gases_kg, split.materials_kg)]
+    assert made == pytest.approx([0.5, 1e-4, 5e-4])
+
+
+def test_what_is_declared_is_what_is_installed():
+    """The package's `pyproject.toml` and the metadata that the tests put on the path say the same."""
+    declared = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entry-points"]
+    installed = ConfigParser()
+    installed.read(PLUGIN / "toys-1.0.dist-info" / "entry_points.txt")
+    assert declared == {group: dict(installed[group]) for group in installed.sections()}
 
 
 def test_strategies_are_listed():

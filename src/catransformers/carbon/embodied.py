@@ -1,9 +1,10 @@
-"""What making a die emits: fab energy, process gases, materials, and the dies that fail.
+"""Embodied carbon of a die: fab energy, process gases, materials, and the dies that fail.
 
     E = A·(CI_fab·EPA + GPA + MPA)/Y(A)
 
 with EPA kWh of fab electricity, GPA kg of gases (after abatement) and MPA kg of materials per area of wafer.
-Nodes between those of the table are interpolated linearly in ln(node), and say so.
+The three come from an `EmbodiedModel`, by name (`catransformers.registry.EMBODIED_MODELS`). ACT, the default, reads
+them from a table; nodes between those of the table are interpolated linearly in ln(node), and say so.
 
 Source: U. Gupta et al., "ACT", ISCA 2022, doi 10.1145/3470496.3527408 (eq. 4–5, Table 1); table `fab_nodes`.
 """
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +25,13 @@ from catransformers.carbon.ranges import Range, between
 from catransformers.carbon.yields import YieldModel, die_yield
 from catransformers.errors import InputError, Problem
 from catransformers.facts import facts
+from catransformers.registry import EMBODIED_MODELS
 from catransformers.units import CM2_PER_M2, G_PER_KG
 
 Floats = NDArray[np.float64]
 ABATEMENTS = (95, 97, 99)
+#: The model that counts where none is named.
+ACT = "act"
 _PER_CM2 = CM2_PER_M2  # 1/cm² → 1/m², kWh/cm² → kWh/m²
 _G_PER_CM2 = CM2_PER_M2 / G_PER_KG  # g/cm² → kg/m²
 
@@ -38,10 +43,10 @@ class FabNode:
     Args:
         node_nm: the node.
         energy_kwh_per_m2: fab electricity (EPA).
-        gases_kg_per_m2: direct emissions after abatement (GPA) by percentage of abatement.
+        gases_kg_per_m2: direct emissions after abatement (GPA), by each percentage of `ABATEMENTS`.
         materials_kg_per_m2: purchased materials (MPA).
-        defects_per_m2: defect density, or None where no sourced one exists (below 7 nm).
-        interpolated_from: the two nodes of the table that it lies between; empty if it is one of them.
+        defects_per_m2: defect density, or None where no sourced one exists (ACT: below 7 nm).
+        interpolated_from: the two nodes of a table that it lies between; empty if it is one of them.
     """
 
     node_nm: float
@@ -50,6 +55,39 @@ class FabNode:
     materials_kg_per_m2: Range
     defects_per_m2: Range | None
     interpolated_from: tuple[float, ...] = ()
+
+
+class EmbodiedModel(Protocol):
+    """What a square metre of a node's wafer costs; yield, area and the fab's grid are applied to it alike for all.
+
+    Registered is a class that is made from nothing.
+    """
+
+    def fab_node(self, node_nm: float, where: str) -> FabNode:
+        """The figures of a node, the same at each call.
+
+        Args:
+            node_nm: the node, > 0.
+            where: the key or option that holds it, for messages.
+
+        Raises:
+            InputError: for a node that the model does not know.
+        """
+
+
+@cache
+def fab_node(node_nm: float, model: str = ACT, *, where: str = "node_nm") -> FabNode:
+    """The fab figures of a node after an embodied-carbon model, with ranges.
+
+    Raises:
+        InputError: for an unknown model, a node that it does not know, or one that lacks an abatement.
+    """
+    found = EMBODIED_MODELS.find(model)().fab_node(node_nm, where)
+    lacking = [f"{abatement} %" for abatement in ABATEMENTS if abatement not in found.gases_kg_per_m2]
+    if lacking:
+        what = f"the embodied model {model!r} gives no process gases at {', '.join(lacking)} abatement"
+        raise InputError(Problem(where, what))
+    return found
 
 
 def _at(quantity: str, node_nm: float, scale: float) -> tuple[Range, tuple[float, ...]] | None:
@@ -75,36 +113,41 @@ def table_nodes() -> tuple[float, ...]:
     return tuple(float(name.removeprefix("energy_").removesuffix("nm")) for name in names)
 
 
-@cache
-def fab_node(node_nm: float, *, where: str = "node_nm") -> FabNode:
-    """The fab figures of a node of 28 to 3 nm, with ranges.
+class Act:
+    """ACT: the table `fab_nodes`.
 
-    Raises:
-        InputError: outside the table.
+    Reference: ACT (Gupta et al., ISCA 2022), Table 1.
     """
-    energy = _at("energy", node_nm, _PER_CM2) if node_nm > 0 else None
-    gases95 = _at("gases95", node_nm, _G_PER_CM2) if energy else None
-    gases99 = _at("gases99", node_nm, _G_PER_CM2) if energy else None
-    materials = _at("materials", node_nm, _G_PER_CM2) if energy else None
-    if energy is None or gases95 is None or gases99 is None or materials is None:
-        nodes = ", ".join(f"{node:g}" for node in table_nodes())
-        allowed = f"28 to 3 nm: {nodes}, or between them (interpolated)"
-        raise InputError(Problem(where, f"no fab figures for {node_nm:g} nm", allowed=allowed))
-    low, high = gases99[0].typical, gases95[0].typical  # the range of every abatement: from 99 to 95 %
-    gases = {
-        95: Range(low, high, high),
-        97: Range(low, (low + high) / 2, high),
-        99: Range(low, low, high),
-    }
-    defects = _at("defects", node_nm, _PER_CM2)
-    return FabNode(
-        node_nm=node_nm,
-        energy_kwh_per_m2=energy[0],
-        gases_kg_per_m2=MappingProxyType(gases),
-        materials_kg_per_m2=materials[0],
-        defects_per_m2=defects[0] if defects else None,
-        interpolated_from=energy[1],
-    )
+
+    def fab_node(self, node_nm: float, where: str) -> FabNode:
+        """The fab figures of a node of 28 to 3 nm.
+
+        Raises:
+            InputError: outside the table.
+        """
+        energy = _at("energy", node_nm, _PER_CM2) if node_nm > 0 else None
+        gases95 = _at("gases95", node_nm, _G_PER_CM2) if energy else None
+        gases99 = _at("gases99", node_nm, _G_PER_CM2) if energy else None
+        materials = _at("materials", node_nm, _G_PER_CM2) if energy else None
+        if energy is None or gases95 is None or gases99 is None or materials is None:
+            nodes = ", ".join(f"{node:g}" for node in table_nodes())
+            allowed = f"28 to 3 nm: {nodes}, or between them (interpolated)"
+            raise InputError(Problem(where, f"no fab figures for {node_nm:g} nm", allowed=allowed))
+        low, high = gases99[0].typical, gases95[0].typical  # the range of every abatement: from 99 to 95 %
+        gases = {
+            95: Range(low, high, high),
+            97: Range(low, (low + high) / 2, high),
+            99: Range(low, low, high),
+        }
+        defects = _at("defects", node_nm, _PER_CM2)
+        return FabNode(
+            node_nm=node_nm,
+            energy_kwh_per_m2=energy[0],
+            gases_kg_per_m2=MappingProxyType(gases),
+            materials_kg_per_m2=materials[0],
+            defects_per_m2=defects[0] if defects else None,
+            interpolated_from=energy[1],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +173,7 @@ def die_carbon(
     *,
     fab_intensity_kg_per_kwh: float,
     node_nm: float = 22,
+    embodied_model: str = ACT,
     abatement: int = 95,
     yield_model: YieldModel,
     defects_per_m2: float | None = None,
@@ -141,7 +185,8 @@ def die_carbon(
     Args:
         area_m2: area of one die, any shape, finite and ≥ 0.
         fab_intensity_kg_per_kwh: the fab's electricity.
-        node_nm: 28 to 3.
+        node_nm: of those that the model knows; ACT: 28 to 3.
+        embodied_model: by its name in the registry.
         abatement: percentage of process gases abated: 95, 97 or 99 (97: the mean of the two).
         yield_model: see `yields`.
         defects_per_m2: overrides the node's defect density.
@@ -150,7 +195,8 @@ def die_carbon(
         dies: how many of them.
 
     Raises:
-        InputError: for a node, an abatement, an area out of range, or a node without a defect density.
+        InputError: for an unknown model; a node, an abatement or an area out of range; a node without a defect
+            density.
 
     Reference: ACT (Gupta et al., ISCA 2022), eq. 4 and 5.
     """
@@ -159,7 +205,7 @@ def die_carbon(
         raise InputError(Problem("area_m2", "a die area is negative or not finite", allowed="finite, ≥ 0"))
     if abatement not in ABATEMENTS:
         raise InputError(Problem("abatement", f"{abatement} is not tabulated", allowed="95, 97, 99"))
-    node = fab_node(float(node_nm))
+    node = fab_node(float(node_nm), embodied_model)
     density = defects_per_m2 if defects_per_m2 is not None else typical_defects(node, yield_model)
     good = die_yield(yield_model, area, density)
     made = dies * (area if wafer_area_m2 is None else np.asarray(wafer_area_m2, dtype=np.float64))

@@ -97,6 +97,7 @@ def die_split(area_m2: float | Floats, scenario: Scenario) -> DieCarbon:
         die,
         fab_intensity_kg_per_kwh=scenario.fab_intensity_kg_per_kwh,
         node_nm=scenario.node_nm,
+        embodied_model=scenario.embodied_model,
         abatement=scenario.abatement,
         yield_model=scenario.yields,
         defects_per_m2=scenario.defects_per_m2,

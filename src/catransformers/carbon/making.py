@@ -60,6 +60,7 @@ class DieFootprint:
             "dies": situation.chiplets,
             "node_nm": situation.node_nm,
             "node_interpolated_from": list(situation.fab_node.interpolated_from),
+            **situation.other_model(),
             "abatement": situation.abatement,
             "fab": situation.fab.to_dict(),
             "yield": {

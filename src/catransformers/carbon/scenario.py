@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import cast
 
-from catransformers.carbon.embodied import FabNode, fab_node, typical_defects
+from catransformers.carbon.embodied import ACT, FabNode, fab_node, typical_defects
 from catransformers.carbon.grid import Basis, GridIntensity, Use, given_intensity, region_intensity
 from catransformers.carbon.grid_path import IntensityPath
 from catransformers.carbon.parts import Package
@@ -37,6 +37,7 @@ EXCLUSIVE = (
     ("fab_intensity_g_per_kwh", "fab_region"),
     ("inferences", "inferences_per_second"),
 )
+_FAB_KEYS = ("node_nm", "embodied_model", "yield", "defect_density_per_cm2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +48,7 @@ class Scenario:
         name: what to call it; a changed scenario says what was changed.
         use, fab: grid intensities where the device runs and where the die is made.
         node_nm: process node; `abatement`: percentage of process gases abated (95, 97, 99).
+        embodied_model: whose figures of the fab count, by its name in the registry.
         yield_model: as text (`fixed:0.875`, `poisson`, `murphy`, `seeds`, `negative-binomial`).
         defect_density_per_cm2: overrides the node's.
         wafer_diameter_mm: count the edge waste of such a wafer; None counts the die's own area.
@@ -92,6 +94,7 @@ class Scenario:
     site_water_l_per_kwh: float
     texts_per_image: float
     mixed_basis_allowed: bool
+    embodied_model: str = ACT
 
     @property
     def use_region(self) -> str:
@@ -138,7 +141,7 @@ class Scenario:
     @property
     def fab_node(self) -> FabNode:
         """The fab figures of the node."""
-        return fab_node(self.node_nm)
+        return fab_node(self.node_nm, self.embodied_model)
 
     @property
     def defects_per_m2(self) -> float:
@@ -178,6 +181,10 @@ class Scenario:
             return self
         return replace(self, dram_gb=2.0 ** math.ceil(math.log2(needed_gb)))
 
+    def other_model(self) -> dict[str, str]:
+        """The embodied model as an entry of a JSON object, where it is not ACT, which goes without saying."""
+        return {} if self.embodied_model == ACT else {"embodied_model": self.embodied_model}
+
     def to_dict(self) -> dict[str, object]:
         """Plain values with stable keys, for JSON; the regions in full, with basis and source."""
         return {
@@ -193,6 +200,7 @@ class Scenario:
             "mixed_basis_allowed": self.mixed_basis_allowed,
             "node_nm": self.node_nm,
             "node_interpolated_from": list(self.fab_node.interpolated_from),
+            **self.other_model(),
             "abatement": self.abatement,
             "yield": self.yield_model,
             "defect_density_per_cm2": self.defects_per_m2 / CM2_PER_M2 if self.defects_per_m2 else None,
@@ -220,6 +228,8 @@ class Scenario:
         node = f"{self.node_nm:g} nm"
         if self.fab_node.interpolated_from:
             node += " (interpolated)"
+        if self.embodied_model != ACT:
+            node += f", embodied model {self.embodied_model}"
         change = self.use_path
         grid = str(self.use)
         if change.by_year_kg_per_kwh:
@@ -315,8 +325,8 @@ def scenario_from_mapping(base_name: str, overrides: Mapping[str, object], where
     for side in ("use", "fab"):
         with problems.collect():
             grids[side] = _grid(merged, side, where)
-    if not any(key in overrides and key not in values for key in ("node_nm", "yield", "defect_density_per_cm2")):
-        problems += _defect_problems(merged, f"{where}.yield" if "yield" in values else f"{where}.node_nm")
+    if not any(key in overrides and key not in values for key in _FAB_KEYS):
+        problems += _fab_problems(merged, where, "yield" if "yield" in values else "node_nm")
     problems += _growth_problems(merged, where)
     if not any(key in overrides and key not in values for key in ("package", "package_g_per_cm2")):
         problems += _package_problems(merged, where)
@@ -372,13 +382,14 @@ def _package_problems(values: Mapping[str, object], where: str) -> list[Problem]
     return []
 
 
-def _defect_problems(values: Mapping[str, object], where: str) -> list[Problem]:
-    """A node and a yield model that are each fine but do not go together: no defect density is known."""
-    if values.get("defect_density_per_cm2") is not None:
-        return []
+def _fab_problems(values: Mapping[str, object], where: str, told: str) -> list[Problem]:
+    """A node that the embodied model does not know, or for whose yield (key `told`) no defect density is known."""
     problems = Problems()
     with problems.collect():
-        typical_defects(fab_node(cast(float, values["node_nm"])), cast(YieldModel, values["yield"]), where=where)
+        model = str(values.get("embodied_model", ACT))
+        node = fab_node(cast(float, values["node_nm"]), model, where=f"{where}.node_nm")
+        if values.get("defect_density_per_cm2") is None:
+            typical_defects(node, cast(YieldModel, values["yield"]), where=f"{where}.{told}")
     return problems
 
 
@@ -423,4 +434,5 @@ def _build(name: str, values: Mapping[str, object], use: GridIntensity, fab: Gri
         site_water_l_per_kwh=number("site_water_l_per_kwh"),
         texts_per_image=number("texts_per_image"),
         mixed_basis_allowed=bool(values.get("allow_mixed_basis", False)),
+        embodied_model=str(values.get("embodied_model", ACT)),
     )

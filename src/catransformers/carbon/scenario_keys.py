@@ -11,12 +11,13 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
-from catransformers.carbon.embodied import ABATEMENTS, table_nodes
+from catransformers.carbon.embodied import ABATEMENTS, ACT, table_nodes
 from catransformers.carbon.grid import MAX_G_PER_KWH, Basis
 from catransformers.carbon.parts import PACKAGES, default_memory_yield, memory_kinds
 from catransformers.carbon.yields import YieldModel
 from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.reading import Choice, Flag, Number, Rule, read_table
+from catransformers.registry import EMBODIED_MODELS
 
 DramPolicy = Literal["when-needed", "always", "never"]
 MAX_CHIPLETS = 64
@@ -52,6 +53,11 @@ def _yield(value: object, where: str) -> object:
         allowed = "a number in (0, 1] or the name of a model"
         raise InputError(Problem(where, f"{value!r} is not a yield", allowed=allowed))
     return YieldModel.parse(value, where=where)
+
+
+def _embodied_model(value: object, where: str) -> object:
+    EMBODIED_MODELS.check(str(_text(value, where)), where)
+    return value
 
 
 def _basis(value: object, where: str) -> object:
@@ -105,6 +111,7 @@ KEYS: Mapping[str, Key] = MappingProxyType(
             "let use and fab differ in what their intensity counts", Flag(allowed="true, false"), False
         ),
         "node_nm": Key("process node", Number(_FINEST, _COARSEST)),
+        "embodied_model": Key("whose figures of the fab count: act, or another package's", _embodied_model, ACT),
         "abatement": Key("percentage of process gases abated", Choice(ABATEMENTS, _OTHER)),
         "yield": Key("a number, or poisson, murphy, seeds, negative-binomial", _yield),
         "defect_density_per_cm2": Key("defects per cm², instead of the node's", Number(0, 100)),
@@ -133,6 +140,8 @@ def read_values(values: Mapping[str, object], where: str) -> tuple[dict[str, Any
     """The good values, converted, and a problem for every bad one."""
     problems = Problems()
     rules = {key: KEYS[key].read for key in values if key in KEYS}  # told in the order in which they are given
+    if "node_nm" in rules and values.get("embodied_model", ACT) != ACT:
+        rules["node_nm"] = Number(0, 1000, above=True)  # the model itself says which nodes it knows
 
     def unknown(_: str, key: str, __: object) -> Problem:
         return unknown_name(where, "key", key, KEYS)

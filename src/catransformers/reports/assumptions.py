@@ -63,6 +63,8 @@ def assumptions(scenario: Scenario, family: str = "clip") -> tuple[Row, ...]:
         rows.insert(3, ("Duty", percent(scenario.duty), "share of its life in which the device is on"))
     if scenario.chiplets > 1:
         rows.append(("Chiplets", f"{scenario.chiplets}", f"bonding yield {plain(scenario.bonding_yield)}"))
+    for model in scenario.other_model().values():
+        rows.append(("Embodied carbon", f"after {model}", "a model of another package"))
     if scenario.site_water_l_per_kwh:
         rows.append(("Water on site", f"{plain(scenario.site_water_l_per_kwh)} L/kWh", ""))
     if scenario.wafer_diameter_mm is not None:
