@@ -41,7 +41,7 @@ def table(name: str) -> list[dict[str, str]]:
 
 
 def closed_forms() -> list[Row]:
-    from catransformers.hardware.systolic import systolic_cycles
+    from catransformers.hardware.dataflow import systolic_cycles
 
     right = total = 0
     for line in table("systolic_closed_form.csv"):
@@ -53,7 +53,7 @@ def closed_forms() -> list[Row]:
 
 
 def other_tools() -> list[Row]:
-    from catransformers.hardware.systolic import systolic_cycles
+    from catransformers.hardware.dataflow import systolic_cycles
 
     runs = table("scalesim_reference.csv")
     equal = sum(

@@ -7,7 +7,7 @@ import itertools
 
 from crosscheck_model import AXES, choice, every_mapping, loop_nest, machines_of
 
-from catransformers.hardware.flows import FLOWS
+from catransformers.hardware.dataflow import DATAFLOWS
 
 #: What says which of our mappings a nest is.
 CHOSEN = ("flow", "held_1", "held_2", "tile_m", "tile_k", "tile_n", "innermost")
@@ -151,6 +151,6 @@ def zigzag_nests() -> list[dict[str, str]]:
         nests = {loop_nest(case, one): one for one in chosen}
         nests.pop(None, None)
         for nest in sorted(nests)[:: max(1, -(-len(nests) // NESTS_EACH))]:
-            one = nests[nest] | {"flow": FLOWS[nests[nest]["flow"]]}
+            one = nests[nest] | {"flow": DATAFLOWS[nests[nest]["flow"]].name}
             rows.append(case | {"nest": nest} | {f"our_{name}": str(one[name]) for name in CHOSEN})
     return rows

@@ -12,7 +12,7 @@ from unittest import mock
 import numpy as np
 
 from catransformers.hardware import Accelerator, AcceleratorTable, flows, technology
-from catransformers.hardware.flows import FLOWS
+from catransformers.hardware.dataflow import DATAFLOWS, DIMENSIONS, Dataflow
 from catransformers.hardware.machine import Machines
 from catransformers.hardware.mapping import CHOICES, COSTS, Mappings
 from catransformers.hardware.operator_cost import ENERGY_PARTS, GroupCost, gemm_cost, mappings_of
@@ -21,13 +21,11 @@ from catransformers.workloads.operators import Gemm
 
 PICO = 1e-12
 
-#: Our flows by what stays in the array, and the dimensions on its rows, on its columns, and streaming.
-SAME_FLOW = {
-    "output": ("output", "output-spilled"),
-    "weight": ("weight", "weight-held"),
-    "input": ("input", "input-held"),
+#: By what stays in the array, the dimensions on its rows, on its columns, and streaming.
+AXES = {
+    flow.name.split("-")[0]: "".join(DIMENSIONS[d].upper() for d in (flow.rows, flow.columns, flow.stream))
+    for flow in DATAFLOWS
 }
-AXES = {"output": "MNK", "weight": "KNM", "input": "KMN"}
 
 
 def gemm_of(case: dict[str, str]) -> Gemm:
@@ -90,12 +88,11 @@ def every_mapping(case: dict[str, str], machines: Machines) -> Mappings:
     Outputs that stay are held along one axis of the array: what folds along both share would have to be read again, or
     held beside the two operands that a processing element has registers for.
     """
-    wanted = [FLOWS.index(flow) for flow in SAME_FLOW[case["flow"]]]
     rows_of = flows._rows
 
-    def rows(flow: int, *rest: Any) -> Any:
+    def rows(flow: Dataflow, *rest: Any) -> Any:
         found = rows_of(flow, *rest)
-        return found if flow in wanted else []
+        return found if flow.name.startswith(case["flow"]) else []
 
     with mock.patch.object(flows, "_rows", rows), mock.patch.object(flows, "Leaders", _Everything):
         found = mappings_of(gemm_of(case), machines)
@@ -202,7 +199,7 @@ def loop_nest(case: dict[str, str], chosen: dict[str, int]) -> str | None:
         Loops from the innermost outwards, levels divided by bars: `I:N4 M197 K3|K16 N3;W:…;O:…`.
     """
     x, y, z = AXES[case["flow"]]
-    flow, innermost = FLOWS[chosen["flow"]], "MKN"[chosen["innermost"]]
+    flow, innermost = DATAFLOWS[chosen["flow"]], "MKN"[chosen["innermost"]]
     size = {d: int(case[d.lower()]) for d in "MKN"}
     tile = {d: chosen[f"tile_{d.lower()}"] for d in "MKN"}
     extent = {x: int(case["rows"]), y: int(case["columns"]), z: 1}
@@ -214,7 +211,7 @@ def loop_nest(case: dict[str, str], chosen: dict[str, int]) -> str | None:
         for d in "MKN"
     )
     stays = {"output": "O", "weight": "W", "input": "I"}[case["flow"]]
-    keeps = flow in ("output", "weight-held", "input-held") and innermost == z
+    keeps = flow.held and innermost == z
     one_fold = folds[x] == held[x] and folds[y] == held[y]
     if not divides or min(held[x], held[y]) > 1 or tile[z] == 1 or (one_fold and innermost == z and not keeps):
         return None

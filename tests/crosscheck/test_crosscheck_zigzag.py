@@ -17,7 +17,7 @@ from crosscheck_model import (
     wide_sums_pj,
 )
 
-from catransformers.hardware.flows import FLOWS
+from catransformers.hardware.dataflow import DATAFLOWS
 from catransformers.hardware.mapping import CHOICES
 from catransformers.hardware.operator_cost import RESOURCES
 
@@ -68,7 +68,7 @@ def same_mappings():
         machines = machines_of(row)
         mappings = every_mapping(row, machines)
         chosen = {name: int(row[f"our_{name}"]) for name in CHOSEN if name != "flow"}
-        chosen["flow"] = FLOWS.index(row["our_flow"])
+        chosen["flow"] = [flow.name for flow in DATAFLOWS].index(row["our_flow"])
         at = same_mapping(mappings, chosen)
         (missing if at is None else found).append((row, machines, mappings, at, chosen))
     # A changed search may leave some out; then they should be recorded again (tools/crosscheck/record.py).
@@ -85,8 +85,8 @@ def divided(row):
 def test_the_recorded_mappings_are_many_and_of_every_kind(same_mappings):
     assert sum(divided(row) for row, *_ in same_mappings) >= 100
     assert sum(not divided(row) for row, *_ in same_mappings) >= 10
-    for flow in FLOWS:
-        assert sum(row["our_flow"] == flow for row, *_ in same_mappings) >= 3, flow
+    for flow in DATAFLOWS:
+        assert sum(row["our_flow"] == flow.name for row, *_ in same_mappings) >= 3, flow
     assert any(row["accumulators"] == "4" for row, *_ in same_mappings)
     assert any(row["our_innermost"] != "1" for row, *_ in same_mappings)
 

@@ -9,8 +9,8 @@ from catransformers.hardware.cost import (
     fits_on_chip,
     map_gemm,
 )
+from catransformers.hardware.dataflow import systolic_cycles
 from catransformers.hardware.spaces import SPACE_NAMES, space
-from catransformers.hardware.systolic import systolic_cycles
 from catransformers.hardware.technology import TECHNOLOGY_NAMES, Technology, technology
 
 __all__ = [

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from catransformers.errors import InputError, Problem, Problems, unknown_name
 from catransformers.hardware.accelerator import Accelerator, AcceleratorTable
 from catransformers.hardware.area import cells, die_area
-from catransformers.hardware.flows import DIMENSIONS, FLOWS
+from catransformers.hardware.dataflow import DATAFLOWS, DIMENSIONS
 from catransformers.hardware.machine import Machines
 from catransformers.hardware.operator_cost import (
     ENERGY_PARTS,
@@ -132,7 +132,7 @@ class GemmMapping:
 
     Args:
         cores: how many share the products, their m and their n.
-        flow: what stays in the array, one of `flows.FLOWS`.
+        flow: what stays in the array, the name of a `Dataflow`.
         swapped: whether the first array dimension (m; for weights or inputs that stay, k) lies on pe_y instead of pe_x.
         held: folds that registers hold along either array dimension.
         tile: m, k, n of the tile in a local buffer.
@@ -385,7 +385,7 @@ def map_gemm(
     )
     return GemmMapping(
         (over_p, over_m, over_n),
-        FLOWS[flow],
+        DATAFLOWS[flow].name,
         bool(swapped),
         (held_1, held_2),
         (tile_m, tile_k, tile_n),

@@ -2,7 +2,7 @@
 
 Rules, for an array of R × C elements and a product whose dimensions 1 and 2 lie on it while dimension 3 streams:
 
-- Array. A fold costs its stream and, on a systolic array, the skew of the closed forms in `systolic`, with the real
+- Array. A fold costs its stream and, on a systolic array, the skew of the closed forms in `dataflow`, with the real
   sizes of edge folds (equal to the closed form where the array divides the dimension, below it elsewhere: rows and
   columns without work are clocked through no skew). What stays crosses once a stream; what streams crosses once a
   fold of the axis that it lacks; partial sums cross for each fold of the reduction.
@@ -29,19 +29,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from catransformers.hardware.dataflow import DATAFLOWS, Dataflow, K, M, N
 from catransformers.hardware.front import Leaders, undominated
 from catransformers.hardware.tiling import Axis, Tiles, Width, axis, best_tiles, odd_part
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-#: What stays in the array; `_AXES` says which of (m, k, n) lie on its first and second axis, and which streams.
-FLOWS = ("output", "output-spilled", "weight", "weight-held", "input", "input-held")
-_AXES = ((0, 2, 1), (0, 2, 1), (1, 2, 0), (1, 2, 0), (1, 0, 2), (1, 0, 2))
-_HELD = (True, False, False, True, False, True)
-
-#: Dimensions of a product, in the order of `sizes`; the innermost loop is an index into them.
-DIMENSIONS = ("m", "k", "n")
 
 #: Rows of `CellMappings.costs` and of `CellMappings.choices`.
 CELL_COSTS = ("compute_cycles", "operand_bytes", "partial_bytes", "refill_bytes", "spill_bytes")
@@ -170,26 +163,23 @@ class _Rows:
         return _Rows(self.exact[:, index], self.terms[:, index])
 
 
-def _widths(flow: int, product: Product, axes: tuple[Axis, Axis]) -> tuple[tuple[Width, Width, Width], ...]:
+def _widths(flow: Dataflow, product: Product, axes: tuple[Axis, Axis]) -> tuple[tuple[Width, Width, Width], ...]:
     """Bytes of a value of the tensors over dimensions (1,2), (1,3), (2,3), if dimension 3 is whole and if it is cut."""
     a, b, p = product.input_bytes, product.weight_bytes, product.partial_bytes
-    if flow == 0:  # results leave the array finished
-        return (a, a, b), (a, a, b)
-    if flow == 1:
-        return (a, a, b), (p, a, b)
-    # The result lies over dimensions 2 and 3: partial sums, unless all of the reduction stays in the array at once.
-    result = np.where(axes[0].counts[:, None] > 1, p, a) if _HELD[flow] else p
-    widths = (b, a, result) if flow in (2, 3) else (a, b, result)
-    return widths, widths
+    whole: Width = a
+    cut: Width = a if flow.finishes else p
+    if not flow.reduces:  # partial sums, unless all of the reduction stays in the array at once
+        whole = cut = np.where(axes[0].counts[:, None] > 1, p, a) if flow.held else p
+    return flow.by_tensor(b, whole, a), flow.by_tensor(b, cut, a)
 
 
 def _orders(
-    flow: int, product: Product, counts: tuple[FloatArray, FloatArray, FloatArray]
+    flow: Dataflow, product: Product, counts: tuple[FloatArray, FloatArray, FloatArray]
 ) -> Iterator[tuple[IntArray, FloatArray, FloatArray, IntArray]]:
     """The orders of loops around the local buffer that may be best.
 
     Args:
-        flow: index into `FLOWS`.
+        flow: what stays in the array.
         product: what is tiled.
         counts: tiles along m, k and n, (T,) each.
 
@@ -199,52 +189,51 @@ def _orders(
     nm, nk, nn = counts
     a, b, sums = product.a, product.b, (nk - 1) * product.sums
     every = np.arange(len(nm))
-    resting = {0: a * nn + b, 2: a + b * nm}  # with m innermost the weights rest in the buffer, with n the inputs
-    inner = _AXES[flow][2]
-    if _HELD[flow] and inner != 1:  # the stream is the innermost loop
-        refill = np.where(counts[inner] > 1, resting[inner], a + b)
-        yield every, refill + sums, sums, np.full_like(every, inner)
+    resting = {M: a * nn + b, N: a + b * nm}  # with m innermost the weights rest in the buffer, with n the inputs
+    if flow.held and not flow.reduces:  # the stream is the innermost loop
+        refill = np.where(counts[flow.stream] > 1, resting[flow.stream], a + b)
+        yield every, refill + sums, sums, np.full_like(every, flow.stream)
         return
     cut = nk > 1
-    refill = np.where(cut, a * nn + b * nm, np.minimum(resting[0], resting[2]))
-    yield every, refill, np.zeros_like(nm), np.where(cut, 1, np.where(resting[0] <= resting[2], 0, 2))
-    if flow == 0:
+    refill = np.where(cut, a * nn + b * nm, np.minimum(resting[M], resting[N]))
+    yield every, refill, np.zeros_like(nm), np.where(cut, K, np.where(resting[M] <= resting[N], M, N))
+    if flow.finishes:
         return
-    for dimension, own in ((0, nm), (2, nn)):
+    for dimension, own in ((M, nm), (N, nn)):
         rows = np.flatnonzero(cut & (own > 1) & (resting[dimension] + sums < refill))
         if len(rows):
             yield rows, (resting[dimension] + sums)[rows], sums[rows], np.full_like(rows, dimension)
 
 
 def _rows(
-    flow: int, product: Product, axes: tuple[Axis, Axis], offsets: tuple[int, int], tiles: Tiles, systolic: bool
+    flow: Dataflow, product: Product, axes: tuple[Axis, Axis], offsets: tuple[int, int], tiles: Tiles, systolic: bool
 ) -> list[_Rows]:
     """The tilings of a flow; `offsets` are where the passes of either axis begin in the table of passes."""
-    x, y, z = _AXES[flow]
-    exact = np.empty((8, len(tiles.first)), dtype=np.int64)
-    terms = np.zeros((14, len(tiles.first)))
-    exact[0], exact[1], exact[2] = tiles.buffer, tiles.first + offsets[0], tiles.second + offsets[1]
-    exact[3] = flow
-    exact[4 + x], exact[4 + y] = axes[0].sizes[tiles.first], axes[1].sizes[tiles.second]
-    exact[4 + z] = tiles.third
-    terms[0], terms[1] = axes[0].counts[tiles.first], axes[1].counts[tiles.second]
-    terms[2] = tiles.count > 1 if flow == 0 else _HELD[flow]
-    terms[3] = product.sizes[z]
-    streams = 1.0 if _HELD[flow] else tiles.count
-    if systolic:
-        shifts = 1 if flow < 2 else 2  # what stays is shifted in before the stream starts
-        terms[4] = streams * (shifts * product.sizes[x])
-        terms[5] = streams * product.sizes[y]
-        terms[6] = -2 * streams
-    a, b, sums = product.a, product.b, product.sums
-    if flow < 2:
-        terms[8], terms[9], terms[10] = b, a, sums * (streams - 1)
-    else:
-        stays, streamed = (b, a) if flow in (2, 3) else (a, b)
-        terms[7], terms[9], terms[10], terms[11] = stays * streams, streamed, -sums, sums
-    counts = {x: terms[0], y: terms[1], z: tiles.count.astype(np.float64)}
+    first, second = tiles.first, tiles.second
+    tile = flow.by_dimension(axes[0].sizes[first], axes[1].sizes[second], tiles.third)
+    streams = 1.0 if flow.held else tiles.count
+    skews = streams if systolic else 0.0
+    stays, lacks_2, lacks_1 = flow.by_tensor(product.b, 0.0, product.a)
+    sums = product.sums
+    exact = np.empty((8, len(first)), dtype=np.int64)
+    terms = np.empty((14, len(first)))
+    exact[0], exact[1], exact[2] = tiles.buffer, first + offsets[0], second + offsets[1]
+    exact[3] = DATAFLOWS.index(flow)
+    exact[4], exact[5], exact[6] = tile
+    for at, term in enumerate(
+        (
+            *(axes[0].counts[first], axes[1].counts[second]),
+            tiles.count > 1 if flow.finishes else flow.held,
+            product.sizes[flow.stream],
+            *(skews * (flow.shifts * product.sizes[flow.rows]), skews * product.sizes[flow.columns], -2 * skews),
+            *(stays * streams, lacks_1, lacks_2),
+            *((sums * (streams - 1), 0.0) if flow.reduces else (-sums, sums)),
+        )
+    ):
+        terms[at] = term
+    counts = flow.by_dimension(terms[0], terms[1], tiles.count.astype(np.float64))
     found = []
-    for index, refill, spill, inner in _orders(flow, product, (counts[0], counts[1], counts[2])):
+    for index, refill, spill, inner in _orders(flow, product, counts):
         rows = _Rows(exact[:, index], terms[:, index])
         rows.terms[12], rows.terms[13], rows.exact[7] = refill, spill, inner
         found.append(rows)
@@ -379,11 +368,12 @@ def _of_kind(
     offsets = np.concatenate([[0], np.cumsum([len(found.sizes) for found in axes])])
     passes = np.concatenate([found.passes for found in axes]).astype(np.float64)
     parts = []
-    for flow, (x, y, z) in enumerate(_AXES):
+    for flow in DATAFLOWS:
+        x, y = flow.rows, flow.columns
         pair = axes[x], axes[y]
         whole, cut = _widths(flow, product, pair)
-        tiles = best_tiles(pair, product.sizes[z], whole, cut, capacities, held=_HELD[flow])
-        if flow == 1:  # reductions that are not cut are the first flow's
+        tiles = best_tiles(pair, product.sizes[flow.stream], whole, cut, capacities, held=flow.held)
+        if flow.reduces and not flow.held:  # reductions that are not cut are the first flow's
             tiles = tiles.select(tiles.count > 1)
         parts += _rows(flow, product, pair, (int(offsets[x]), int(offsets[y])), tiles, systolic)
     rows = _Rows.joined(parts)

@@ -17,7 +17,16 @@ import numpy as np
 import numpy.typing as npt
 
 from catransformers.hardware.accelerator import distinct_rows
-from catransformers.hardware.flows import FEW_CELLS, CellMappings, Cells, Prices, Product, cell_mappings
+from catransformers.hardware.flows import (
+    CELL_CHOICES,
+    CELL_COSTS,
+    FEW_CELLS,
+    CellMappings,
+    Cells,
+    Prices,
+    Product,
+    cell_mappings,
+)
 from catransformers.hardware.front import undominated
 from catransformers.workloads.operators import Gemm
 
@@ -28,11 +37,8 @@ IntArray = npt.NDArray[np.int64]
 SHORT = 32
 
 #: Rows of `Mappings.costs`, and of `Mappings.choices`, which say which mapping it is.
-COSTS = ("compute_cycles", "core_bytes", "operand_bytes", "partial_bytes", "refill_bytes", "spill_bytes")
-CHOICES = (
-    *("cores_count", "cores_m", "cores_n", "flow", "swapped", "held_1", "held_2"),
-    *("tile_m", "tile_k", "tile_n", "innermost"),
-)
+COSTS = (CELL_COSTS[0], "core_bytes", *CELL_COSTS[1:])
+CHOICES = ("cores_count", "cores_m", "cores_n", *CELL_CHOICES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +106,9 @@ class Mappings:
             buffer, for time; and, of all cores together, operand bytes from local buffers to arrays, bytes of partial
             sums written (and as many read) in local buffers, bytes read from the global into local buffers, bytes of
             partial sums that go the other way.
-        choices: rows by `CHOICES`, (11, S): cores over independent products, m and n; index into `flows.FLOWS`;
+        choices: rows by `CHOICES`, (11, S): cores over independent products, m and n; index into `dataflow.DATAFLOWS`;
             whether the first dimension lies on pe_y; folds held in registers along either dimension; tile sizes; index
-            into `flows.DIMENSIONS` of the innermost loop around the local buffer.
+            into `dataflow.DIMENSIONS` of the innermost loop around the local buffer.
     """
 
     starts: IntArray
@@ -183,7 +189,7 @@ def search(
             paced = np.stack([compute, core]) * share.rounds
             cost = np.concatenate([paced, np.stack([operand, partial, refill, spill]) * share.pieces])
             choice = np.concatenate([np.tile(np.array(share.cores)[:, None], len(at)), found[piece].choices[:, at]])
-            choice[4] ^= turned[row]
+            choice[CHOICES.index("swapped")] ^= turned[row]
             parts.append((row, cost, choice))
         row, cost, choice = (np.concatenate([p[i] for p in parts], axis=-1) for i in range(3))
         if len(sharings) > 1 and len(own) > FEW_CELLS:

@@ -26,7 +26,7 @@ from typing import Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.hardware.flows import Prices
+from catransformers.hardware.flows import CELL_COSTS, Prices
 from catransformers.hardware.machine import Machines, VectorWork
 from catransformers.hardware.mapping import CHOICES, GemmShape, Mappings, search
 from catransformers.hardware.offchip import gemm_traffic
@@ -122,7 +122,7 @@ class GroupCost:
 
 #: Bytes of a product that cross: local buffers to arrays, partial sums there each way, global to local buffers, partial
 #: sums from there to the global one, DRAM.
-TRAFFIC = ("operand_bytes", "partial_bytes", "refill_bytes", "spill_bytes", "dram_bytes")
+TRAFFIC = (*CELL_COSTS[1:], "dram_bytes")
 
 
 def _prices(machines: Machines) -> Prices:

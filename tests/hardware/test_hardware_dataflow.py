@@ -1,4 +1,4 @@
-"""Closed forms of a systolic array against published and simulated cycles."""
+"""Dataflows, and the closed forms of a systolic array against published and simulated cycles."""
 
 import csv
 from pathlib import Path
