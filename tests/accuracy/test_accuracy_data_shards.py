@@ -232,5 +232,5 @@ def test_data_sets_that_do_not_fit_or_are_damaged(tmp_path: Path) -> None:
 def test_without_the_library_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "state.json").write_text("{}")
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(InputError, match=r"pip install 'catransformers\[data\]'"):
+    with pytest.raises(InputError, match=r'pip install "catransformers\[data\]"'):
         open_data(tmp_path, "texts")

@@ -71,7 +71,7 @@ def datasets(tmp_path: Path) -> Path:
 def test_help(run):
     said = run("evaluate", "--help")
     assert said.code == 0
-    for word in ("--datasets", "--final", "--samples", "clip-benchmark", "goes on"):
+    for word in ("--datasets", "--final", "--samples", "clip-benchmark", "resumes"):
         assert word in " ".join(said.out.split())
 
 

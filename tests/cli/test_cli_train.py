@@ -62,7 +62,7 @@ def stop_at(monkeypatch: pytest.MonkeyPatch, step: int, error: BaseException) ->
 def test_help_names_every_option_and_resumption(run):
     said = run("train", "--help")
     assert said.code == 0
-    for word in ("--trial", "--model", "--epochs", "--micro-batch", "--checkpoint-minutes", "torchrun", "goes on"):
+    for word in ("--trial", "--model", "--epochs", "--micro-batch", "--checkpoint-minutes", "torchrun", "resumes"):
         assert word in " ".join(said.out.split())
 
 
