@@ -126,7 +126,7 @@ def test_every_job_is_recorded_with_its_result(study, fake, tmp_path):
 
 def test_the_ledger_adds_up(study, fake, tmp_path):
     results = run_study(study(search__trials=3), tmp_path / "s", executor=fake)
-    own = summarise(results).own
+    own = summarise(results).search_footprint
     files = [json.loads(path.read_text()) for path in (tmp_path / "s").rglob("energy-*.json")]
     (loop,) = [record for record in results.energy if record.job == "search"]
     for key in ("energy_j", "low_j", "high_j"):
@@ -154,7 +154,7 @@ def test_failed_and_killed_attempts_count(study, fake, tmp_path, monkeypatch):
         3: [False, True],  # the first attempt was killed, up to its last words
     }
     tested = 3 in {member.trial.number for member in results.front}  # the worker of its final test dies once, too
-    assert summarise(results).own.cut_off == 1 + tested
+    assert summarise(results).search_footprint.cut_off == 1 + tested
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -190,8 +190,8 @@ def test_records_survive_a_kill_and_the_resumed_study_adds_to_them(study, fake, 
     assert len([record for record in after.energy if record.job == "search"]) == 2
     assert sorted(r.ended for r in after.energy if (r.job, r.subject) == ("trial", 1)) == [False, True]
     assert stored(folder).count(("trial", 1, False)) == 1  # committed with the trial, not only in its file
-    assert summarise(after).own.energy_j > summarise(before).own.energy_j
-    assert summarise(after).own.cut_off == 2
+    assert summarise(after).search_footprint.energy_j > summarise(before).search_footprint.energy_j
+    assert summarise(after).search_footprint.cut_off == 2
 
 
 def test_the_loops_own_record_replaces_itself_and_ends(study):
@@ -223,7 +223,7 @@ def old(tmp_path):
 def test_an_old_study_is_reported_from_its_processor_time_and_not_changed(old, capsys):
     before = (old / "study.db").read_bytes()
     results = load_study(old)
-    own = summarise(results).own
+    own = summarise(results).search_footprint
     parts = [*results.trials, *results.evaluations]
     spent = sum(part.metrics["cpu_seconds"] for part in parts)
     assert own.energy_j == pytest.approx(processor_energy(spent).typical)
@@ -248,4 +248,4 @@ def test_a_search_brings_an_old_study_up_unless_it_is_another_study(old, fake):
     results = run_study(more, old, executor=fake)
     assert results.trials[:3] == known.trials
     assert {(record.job, record.subject) for record in results.energy} >= {("trial", 3), ("search", None)}
-    assert "processor time" in summarise(results).own.methods
+    assert "processor time" in summarise(results).search_footprint.methods
