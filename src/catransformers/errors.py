@@ -56,6 +56,19 @@ class InputError(CatransformersError):
         super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
+@contextmanager
+def writing(place: object) -> Iterator[None]:
+    """Have a file or folder that cannot be written told as a mistake in its name.
+
+    Raises:
+        InputError: in the place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(Problem(str(place), f"cannot be written: {error.strerror or error}")) from error
+
+
 class Problems(list[Problem]):
     """The mistakes found so far: readers run one after another, and all mistakes are told at once.
 

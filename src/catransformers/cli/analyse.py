@@ -17,7 +17,7 @@ from catransformers.cli.analyse_inputs import (
 from catransformers.cli.groups import VerbGroup
 from catransformers.cli.output import json_option, print_json
 from catransformers.config.sections import PRESET_LATENCY_MS
-from catransformers.errors import InputError, Problem, Problems, unknown_name
+from catransformers.errors import InputError, Problem, Problems, unknown_name, writing
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole
 from catransformers.reports.analysis import data as objects
@@ -89,10 +89,8 @@ def fronts(
     need_designs(found, str(study))
     if figure is not None and kind is not None:
         picture = fronts_figure(found, asked.labels, kind, metric_of(asked.results.config))
-        try:
+        with writing(figure):
             write_whole(figure, picture)
-        except OSError as error:
-            raise InputError(Problem(str(figure), f"cannot be written: {error.strerror or error}")) from error
     if as_json:
         drawn = {} if figure is None else {"figure": str(figure)}
         print_json(asked.header() | objects.fronts_object(found, asked.labels) | drawn)

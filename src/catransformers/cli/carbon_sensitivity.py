@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import click
 
 from catransformers.carbon.scenario import read_scenario
+from catransformers.cli.analyse_inputs import read_picture
 from catransformers.cli.output import json_option, print_json
-from catransformers.errors import InputError, Problem, Problems, present
+from catransformers.errors import Problems, present, writing
 from catransformers.execution.studies.base_model import metric_of
 from catransformers.files import write_whole
 from catransformers.reports.carbon import sensitivity as moves
@@ -41,24 +41,14 @@ def sensitivity(study: Path, scenario: str | None, figure: Path | None, as_json:
     problems = Problems()
     start = None if scenario is None else problems.of(read_scenario, scenario)
     place = figure or study / "sensitivity.svg"
-    kind = problems.of(_kind, place)
+    kind = problems.of(read_picture, place)
     results = problems.of(read_results, study)
     problems.finish()
     results = present(results)
     found = moves.sensitivity(results, start)
-    try:
+    with writing(place):
         write_whole(place, sensitivity_figure(found, present(kind), metric_of(results.config)))
-    except OSError as error:
-        raise InputError(Problem(str(place), f"cannot be written: {error.strerror or error}")) from error
     if as_json:
         print_json({**found.to_dict(), "figure": str(place)})
     else:
         show_sensitivity(found, place)
-
-
-def _kind(place: Path) -> Literal["svg", "png"]:
-    if place.suffix == ".svg":
-        return "svg"
-    if place.suffix == ".png":
-        return "png"
-    raise InputError(Problem("--figure", f"{str(place)!r} is no picture", "a name that ends in .svg or .png"))

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from catransformers.energy.reading import Reading
 from catransformers.energy.recorder import Recorder, start_or_estimate
@@ -45,19 +46,42 @@ def record_of(attempt: str, job: EnergyJob, subject: int | None, reading: Readin
     )
 
 
-@contextmanager
-def metered(request: Request, folder: Path) -> Iterator[None]:
+def metered(request: Request, folder: Path) -> AbstractContextManager[None]:
     """Keep the energy record of an attempt at a request in its folder, whatever becomes of it."""
-    meter, note = start_or_estimate(request.measure, request.device)
+    of = {"request_sha256": request.sha256}
+    return recorded(folder, request.job, request.subject, measure=request.measure, device=request.device, of=of)
+
+
+@contextmanager
+def recorded(
+    folder: Path,
+    job: EnergyJob,
+    subject: int | None,
+    *,
+    measure: str,
+    device: str,
+    of: Mapping[str, str] = MappingProxyType({}),
+    note: str = "",
+) -> Iterator[None]:
+    """Keep the energy record of an attempt at some work in a folder, whatever becomes of it.
+
+    Args:
+        folder: where the record lies.
+        job, subject: what the work is.
+        measure: how it is metered.
+        device: where it is done.
+        of: kept beside the record, to know it again.
+        note: before the record's own detail.
+    """
+    meter, missing = start_or_estimate(measure, device)
     if meter is None:
         yield
         return
     attempt = uuid.uuid4().hex
 
     def keep(reading: Reading, ended: bool) -> None:
-        noted = replace(reading, detail=note + reading.detail)
-        record = record_of(attempt, request.job, request.subject, noted, ended=ended)
-        content = {"request_sha256": request.sha256, **asdict(record)}
+        noted = replace(reading, detail=missing + note + reading.detail)
+        content = {**of, **asdict(record_of(attempt, job, subject, noted, ended=ended))}
         write_whole(folder / energy_file(attempt), json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     recorder = Recorder(meter, keep)
@@ -73,12 +97,15 @@ def attempts(folder: Path) -> tuple[EnergyRecord, ...]:
         request = Request.read(folder / REQUEST)
     except IntegrityError:
         return ()
+    return records(folder, {"request_sha256": request.sha256})
+
+
+def records(folder: Path, of: Mapping[str, str] = MappingProxyType({})) -> tuple[EnergyRecord, ...]:
+    """The energy records in a folder that were kept with `of`; broken ones are left out."""
     found = []
     for path in sorted(folder.glob(energy_file("*"))):
-        try:
+        with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, IntegrityError):  # cut off, say
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.pop("request_sha256") == request.sha256:
+            if all(content.pop(key) == value for key, value in of.items()):
                 found.append(EnergyRecord(**content))
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, IntegrityError):
-            continue
     return tuple(found)

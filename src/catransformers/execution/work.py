@@ -76,17 +76,7 @@ def _trial(request: Request, folder: Path) -> Result:
     steps = section.steps
     if section.flop_scaled:
         steps = scaled_steps(steps, families.workload(base.net.spec).macs, families.workload(spec).macs)
-    settings = ProxySettings(
-        steps=steps,
-        learning_rate=section.learning_rate,
-        batch_size=section.batch_size,
-        warmup_fraction=section.warmup_fraction,
-        distillation=section.distillation,
-        micro_batch=section.micro_batch,
-        precision=section.precision,
-        seed=request.seed,
-        threads=request.threads,
-    )
+    settings = ProxySettings.of(section, steps=steps, seed=request.seed, threads=request.threads)
     tuned = fine_tune(net, task, settings, _teacher(base, task, request, study.base, steps))
     score = task.evaluate(net, "validation")
     difference = paired_difference(score, _base_score(study.base, score))

@@ -7,7 +7,7 @@ unit are joined by a no-break space (`breakable` undoes that for terminals).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from catransformers.designs.quantities import QUANTITIES
@@ -106,6 +106,16 @@ def percent(fraction: float, *, sign: bool = False) -> str:
     decimals = 0 if magnitude >= 10 or magnitude == 0 else 1 if magnitude >= 1 else 2
     text = f"{value:{'+' if sign else ''}.{decimals}f}"
     return ("0" if float(text) == 0 else text.replace("-", MINUS)) + f"{NBSP}%"
+
+
+def less_or_more(fraction: float) -> str:
+    """What a fraction saves: `31 % less`, or `4.2 % more` where it is negative."""
+    return f"{percent(abs(fraction))} {'less' if fraction >= 0 else 'more'}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """`carbon, latency and area`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def score(value: float, error: float | None) -> str:

@@ -24,6 +24,7 @@ from torch import nn
 from catransformers.accuracy.tasks import Task
 from catransformers.accuracy.training.distillation import KeptTeacher, Teacher
 from catransformers.accuracy.training.step import Precision, StepSettings, backward, resolved_precision
+from catransformers.config.sections import AccuracySection
 from catransformers.errors import CatransformersError, InputError, Problem, Problems
 from catransformers.models.families.net import Net
 
@@ -62,6 +63,21 @@ class ProxySettings:
     precision: Precision = "fp32"
     seed: int = 0
     threads: int = 1
+
+    @classmethod
+    def of(cls, section: AccuracySection, *, steps: int, seed: int, threads: int) -> ProxySettings:
+        """As a study's `[accuracy]` says, for so many `steps`."""
+        return cls(
+            steps=steps,
+            learning_rate=section.learning_rate,
+            batch_size=section.batch_size,
+            warmup_fraction=section.warmup_fraction,
+            distillation=section.distillation,
+            micro_batch=section.micro_batch,
+            precision=section.precision,
+            seed=seed,
+            threads=threads,
+        )
 
     def __post_init__(self) -> None:
         """Check the ranges.

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import json
 import shutil
-import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import asdict, replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,8 @@ from catransformers.accuracy.tasks import open_task, task_kind
 from catransformers.accuracy.training.distributed import world
 from catransformers.accuracy.training.final import CHECKPOINTS, train
 from catransformers.accuracy.training.proxy import ProxySettings, torch_threads
-from catransformers.energy.recorder import Recorder, start_or_estimate
-from catransformers.errors import InputError, IntegrityError, Problem
-from catransformers.execution.metering import energy_file, record_of
+from catransformers.errors import InputError, Problem
+from catransformers.execution.metering import recorded, records
 from catransformers.execution.studies.base_model import metadata_of, open_base
 from catransformers.execution.studies.open_study import data_of
 from catransformers.execution.training.plan import FACTS, MODEL, RESULT, TrainingPlan, check_plan, steps_of
@@ -133,72 +131,40 @@ class _Training:
 
     def run(self, here: Any, listen: Listener | None) -> TrainingResult | None:
         """Train and judge."""
-
         section = self.plan.accuracy
-        settings = ProxySettings(
-            steps=section.steps,
-            learning_rate=section.learning_rate,
-            batch_size=section.batch_size,
-            warmup_fraction=section.warmup_fraction,
-            distillation=section.distillation,
-            micro_batch=section.micro_batch,
-            precision=section.precision,
-            seed=self.plan.seed,
-            threads=self.plan.threads,
-        )
+        settings = ProxySettings.of(section, steps=section.steps, seed=self.plan.seed, threads=self.plan.threads)
         net = float_copy(self.start.net).to(here.device)
         teacher = None
         if self.plan.start is not None:
             teacher = self.base.net.to(here.device)
-        recorder, records = self._meter(here)
-        try:
-            with torch_threads(self.plan.threads):
-                before = self._judge(net, here)
-                done = train(
-                    net,
-                    self.task,
-                    settings,
-                    self.folder,
-                    here,
-                    base=teacher,
-                    identity=content_key(self.facts),
-                    checkpoint_minutes=self.plan.checkpoint_minutes,
-                    progress=None if listen is None or not here.chief else lambda n, x: listen(n, section.steps, x),
-                )
-                after, of_base = self._judge(net, here), None if teacher is None else self._judge(teacher, here)
-        finally:
-            if recorder is not None:
-                recorder.stop()
+        with self._metered(here), torch_threads(self.plan.threads):
+            before = self._judge(net, here)
+            done = train(
+                net,
+                self.task,
+                settings,
+                self.folder,
+                here,
+                base=teacher,
+                identity=content_key(self.facts),
+                checkpoint_minutes=self.plan.checkpoint_minutes,
+                progress=None if listen is None or not here.chief else lambda n, x: listen(n, section.steps, x),
+            )
+            after, of_base = self._judge(net, here), None if teacher is None else self._judge(teacher, here)
         if not here.chief:
             return None
-        return self._finish(net, _pools(before, after, of_base), done, tuple(records()))
+        return self._finish(net, _pools(before, after, of_base), done, records(self.folder))
 
     def _judge(self, net: Net, here: Any) -> dict[str, Score]:
         """Accuracies by pool, on the first of several processes."""
         return {pool: self.task.evaluate(net, pool) for pool in ("validation", "test")} if here.chief else {}
 
-    def _meter(self, here: Any) -> tuple[Recorder | None, Callable[[], list[EnergyRecord]]]:
-        """A meter of this attempt, and the records of all attempts so far."""
-
-        attempt = uuid.uuid4().hex
-        meter, note = start_or_estimate(self.plan.measure, self.plan.device) if here.chief else (None, "")
-        if here.size > 1:
-            note += f"the first of {here.size} processes only; "
-
-        def keep(reading: Any, ended: bool) -> None:
-            noted = replace(reading, detail=note + reading.detail)
-            record = record_of(attempt, "train", None, noted, ended=ended)
-            path = self.folder / energy_file(attempt)
-            write_whole(path, json.dumps(asdict(record), allow_nan=False) + "\n")
-
-        def records() -> list[EnergyRecord]:
-            found = []
-            for path in sorted(self.folder.glob(energy_file("*"))):
-                with suppress(OSError, ValueError, TypeError, IntegrityError):  # cut off while it was written
-                    found.append(EnergyRecord(**json.loads(path.read_text(encoding="utf-8"))))
-            return found
-
-        return (None if meter is None else Recorder(meter, keep)), records
+    def _metered(self, here: Any) -> AbstractContextManager[None]:
+        """A meter of this attempt, on the first of several processes."""
+        if not here.chief:
+            return nullcontext()
+        note = f"the first of {here.size} processes only; " if here.size > 1 else ""
+        return recorded(self.folder, "train", None, measure=self.plan.measure, device=self.plan.device, note=note)
 
     def _finish(
         self, net: Net, pools: dict[str, PoolResult], done: Any, energy: tuple[EnergyRecord, ...]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from catransformers.designs.quantities import QUANTITIES
-from catransformers.reports.figures.canvas import PALETTE, RULE, drawn_side_by_side
+from catransformers.reports.figures.canvas import PALETTE, drawn_side_by_side, ruled
 from catransformers.reports.wording import Unit, unit_for
 from catransformers.search.analysis import LimitedFront, LimitedFronts
 from catransformers.search.fronts import accuracy_of
@@ -53,5 +53,4 @@ def _frame(axes: Any, quantity: str, unit: Unit) -> None:
     axes.margins(y=0.08)
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{QUANTITIES[quantity].axis} ({unit.label})")
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)

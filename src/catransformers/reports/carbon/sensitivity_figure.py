@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from catransformers.reports.carbon.sensitivity import Member, Sensitivity
-from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn
+from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, drawn, ruled
 
 COLUMNS = 2
 
@@ -48,8 +48,7 @@ def _panel(axes: Any, factor: str, found: Sensitivity, scale: float) -> None:
     axes.set_title(factor, loc="left", fontsize=10, color=INK)
     axes.set_xlim(left=0)
     axes.margins(y=0.1)
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
     axes.tick_params(labelsize=8, colors=MUTED)
     axes.legend(frameon=False, fontsize=7.5, loc="best")
 

@@ -19,8 +19,8 @@ from catransformers.reports.estimate.roofline import (
     roof_lines,
     roofline,
 )
-from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn, logarithmic
-from catransformers.reports.figures.page import FigurePage, PageTable, figure_page, plain_figure
+from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, drawn, logarithmic, ruled
+from catransformers.reports.figures.page import AXIS, LAYOUT, FigurePage, PageTable, figure_page, plain_figure
 from catransformers.reports.wording import amount, number, percent
 
 go = lazy("plotly.graph_objects")
@@ -62,8 +62,7 @@ def _draw(axes: Any, found: Roofline, title: str) -> None:
     axes.set_title(title, fontsize=10, loc="left", color=INK)
     axes.set_xlabel("operations per byte")
     axes.set_ylabel("GOPS")
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
     axes.figure.draw_without_rendering()  # the layout must stand before text is placed in it
     _draw_roofs(axes, found)
@@ -184,13 +183,11 @@ def roofline_figure(estimate: Estimate) -> dict[str, Any]:
                 hoverinfo="text",
                 meta={"role": "own"},
             )
-    axis = {"type": "log", "automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4, "dtick": 1}
+    axis = {"type": "log", "dtick": 1, **AXIS}
     figure.update_layout(
         xaxis={"title": {"text": "operations per byte"}, **axis},
         yaxis={"title": {"text": "GOPS"}, **axis},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        hovermode="closest",
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        **LAYOUT,
         height=560,
     )
     return plain_figure(figure)

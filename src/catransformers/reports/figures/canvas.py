@@ -60,6 +60,12 @@ def drawn_side_by_side(
     return stream.getvalue()
 
 
+def ruled(axes: Any, axis: Literal["both", "x", "y"] = "both") -> None:
+    """Faint lines at the ticks, below all that is drawn."""
+    axes.grid(axis=axis, color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
 def log_ticks(low: float, high: float) -> list[float]:
     """Round numbers from `low` to `high` (both above 0) for a logarithmic axis: 1, 2 and 5 times powers of ten.
 

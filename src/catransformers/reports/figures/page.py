@@ -18,6 +18,14 @@ from catransformers.hardware.technology import Technology
 from catransformers.reports.assumptions import assumptions
 from catransformers.reports.figures.template import plotly_script, render
 
+#: Of every axis, and of every figure's layout.
+AXIS = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
+LAYOUT = {
+    "legend": {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+    "hovermode": "closest",
+    "margin": {"l": 8, "r": 12, "t": 8, "b": 8},
+}
+
 
 @dataclass(frozen=True, slots=True)
 class PageTable:

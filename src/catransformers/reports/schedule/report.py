@@ -16,8 +16,8 @@ import numpy as np
 from catransformers.intensity.hourly import IntensityProfile
 from catransformers.intensity.scheduling import Plan, Schedule, means, saving
 from catransformers.lazy import lazy
-from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn
-from catransformers.reports.wording import MINUS, percent, plural
+from catransformers.reports.figures.canvas import INK, MUTED, PALETTE, RULE, drawn, ruled
+from catransformers.reports.wording import MINUS, less_or_more, percent, plural
 from catransformers.units import G_PER_KG, J_PER_KWH
 
 dates = lazy("matplotlib.dates")
@@ -87,8 +87,9 @@ def sentences(schedule: Schedule, now: datetime, *, weighed: bool) -> list[str]:
         text = f"It draws {energy} at {mean} and emits {_carbon(best)}"
     else:
         text = f"Its electricity carries {mean}"
-    versus_now = "" if _is_now(schedule) else f"{_less(schedule.saving_against_now)} than starting now and "
-    paragraphs.append(f"{text}: {versus_now}{_less(schedule.saving_against_worst)} than the worst start of the window.")
+    versus_now = "" if _is_now(schedule) else f"{less_or_more(schedule.saving_against_now)} than starting now and "
+    versus_worst = f"{less_or_more(schedule.saving_against_worst)} than the worst start of the window."
+    paragraphs.append(f"{text}: {versus_now}{versus_worst}")
     for profile in schedule.profiles:
         origin = profile.origin
         age = f", fetched {_age(now - origin.fetched)} ago" if origin.fetched else ""
@@ -267,8 +268,7 @@ def _draw(axes: Any, schedule: Schedule) -> None:
     axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=zone))
     axes.set_xlim(begin, end)
     axes.set_ylim(bottom=0)
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes, "y")
     axes.set_ylabel("g CO₂e per kWh")
     axes.set_xlabel(f"local time of {best.origin.zone} ({best.origin.time_zone}); filled: the job runs")
     title = (
@@ -303,10 +303,6 @@ def _iso(moment: datetime, plan: Plan) -> str:
 def _carbon(plan: Plan) -> str:
     value = plan.carbon_kg * G_PER_KG
     return f"{value / G_PER_KG:.4g} kg CO₂e" if value >= G_PER_KG else f"{value:.4g} g CO₂e"
-
-
-def _less(share: float) -> str:
-    return f"{percent(abs(share))} {'more' if share < 0 else 'less'}"
 
 
 def _age(age: timedelta) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 from catransformers.designs.quantities import QUANTITIES
 from catransformers.errors import present
 from catransformers.lazy import lazy
+from catransformers.reports.figures.page import AXIS, LAYOUT, plain_figure
 from catransformers.reports.study.summary import Design, StudySummary, Trial, ValueWithError, saving
-from catransformers.reports.wording import Unit, amount, compact, percent, plural, points, score, unit_for
+from catransformers.reports.wording import Unit, amount, compact, less_or_more, listed, plural, points, score, unit_for
 from catransformers.search.costs.enumerated import DesignCost
 
 go = lazy("plotly.graph_objects")
@@ -24,7 +25,6 @@ go = lazy("plotly.graph_objects")
 Price = Callable[[DesignCost], float]
 
 GAP = 0.06  # between two panels, of the figure's width
-AXIS = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
 
 
 def front_figure(summary: StudySummary) -> str:
@@ -56,9 +56,7 @@ def front_figure(summary: StudySummary) -> str:
     figure.update_layout(
         **axes,
         yaxis={"title": {"text": f"{summary.metric} on the validation set (%)"}, **AXIS},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        hovermode="closest",
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        **LAYOUT,
         height=460,
     )
     return _plain(figure)
@@ -130,21 +128,14 @@ def convergence_figure(summary: StudySummary) -> str:
     figure.update_layout(
         xaxis={"title": {"text": "trials"}, "rangemode": "tozero", **AXIS},
         yaxis={"title": {"text": "hypervolume (% of the last)"}, "rangemode": "tozero", **AXIS},
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        margin=LAYOUT["margin"],
         height=280,
     )
     return _plain(figure)
 
 
 def _plain(figure: Any) -> str:
-    """The figure without Plotly's default template: the page styles it."""
-    data = json.loads(figure.to_json())
-    data["layout"].pop("template", None)
-    return json.dumps(data, allow_nan=False, sort_keys=True)
-
-
-def _cost(design: Design) -> float:
-    return design.cost.objective
+    return json.dumps(plain_figure(figure), allow_nan=False, sort_keys=True)
 
 
 def _points(
@@ -169,7 +160,7 @@ def _points(
 def _steps(members: list[Design], unit: Unit) -> Any:
     """The staircase: what a given amount of the cost buys."""
     return go.Scatter(
-        x=[_cost(d) * unit.scale for d in members],
+        x=[d.cost.objective * unit.scale for d in members],
         y=[100 * d.validation.value for d in members if d.validation],
         mode="lines",
         line={"shape": "hv", "width": 2},
@@ -203,10 +194,9 @@ def _design_point(design: Design, summary: StudySummary, price: Price) -> tuple[
     title = "Base, unpruned" if design.is_base else f"Design {design.name} (trial {design.trial})"
     text = _hover(title, design, accuracy, summary)
     if design.loss is not None and not design.is_base:
-        where = "test" if design.test_loss else "validation"
-        text += f"<br>loss against the base {points(design.loss.value, design.loss.error)} points ({where})"
-        less = saving(_cost(design), _cost(summary.base))
-        text += f"<br>{percent(abs(less))} {'less' if less >= 0 else 'more'} {summary.objective} than the base"
+        text += f"<br>loss against the base {points(design.loss.value, design.loss.error)} points ({design.loss_pool})"
+        less = saving(design.cost.objective, summary.base.cost.objective)
+        text += f"<br>{less_or_more(less)} {summary.objective} than the base"
     return price(design.cost), accuracy, text
 
 
@@ -235,12 +225,12 @@ def caption(summary: StudySummary) -> str:
         names = summary.config.objectives.quantities
         panels_in_words = f"on the left by {summary.objective}, on the right by {summary.second}"
         if len(names) > 2:
-            panels_in_words = f"from left to right by {', '.join(names[:-1])} and {names[-1]}"
+            panels_in_words = f"from left to right by {listed(names)}"
         costs = "both costs" if len(names) == 2 else "all costs"
-        least = [f"the least {name}" for name in names]
+        least = listed([f"the least {name}" for name in names])
         return (
             f"Each of the {plural(shown, 'trial')} is a trained model, {panels_in_words}; bars are ± one standard "
-            f"error. Of each model on the front the designs with {', '.join(least[:-1])} and {least[-1]} are shown: "
+            f"error. Of each model on the front the designs with {least} are shown: "
             f"none found is at least as good in accuracy and {costs} and better in one. Other models stand on their "
             f"best accelerator for {summary.objective}."
         )

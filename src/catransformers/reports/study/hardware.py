@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from catransformers.designs.quantities import QUANTITIES
-from catransformers.errors import InputError, Problem
+from catransformers.errors import writing
 from catransformers.execution.studies.hardware_study import HardwareStudy
 from catransformers.reports.study.tables import SCHEMA, dumps
 from catransformers.reports.study.write import DATA, PAGE, in_place_of
@@ -84,10 +84,7 @@ def write_hardware_report(study: HardwareStudy, out: Path | None = None) -> tupl
         "front.csv": front_csv(study.sweep).encode(),
         DATA: dumps(hardware_object(study)).encode(),
     }
-    try:
-        with in_place_of(folder) as fresh:
-            for name, content in files.items():
-                (fresh / name).write_bytes(content)
-    except OSError as error:
-        raise InputError(Problem(str(folder), f"cannot be written: {error.strerror or error}")) from error
+    with writing(folder), in_place_of(folder) as fresh:
+        for name, content in files.items():
+            (fresh / name).write_bytes(content)
     return folder, tuple(sorted(Path(name) for name in files))

@@ -83,7 +83,7 @@ def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str
         "shown": narrative.shown(summary),
         "designs": [_design(d, summary, units, checkpoints, operators) for d in shown],
         "members": summary.front,
-        "loss_where": "test" if summary.tested else "validation",
+        "loss_where": summary.pool,
         "carbon_unit": units.carbon.label,
         "latency_unit": units.latency.label,
         "energy_unit": units.energy.label,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from catransformers.designs.quantities import QUANTITIES
 from catransformers.errors import InfeasibleError, present
 from catransformers.reports.study.summary import StudySummary, ValueWithError, saving, tolerated_loss
-from catransformers.reports.wording import NBSP, amount, duration, percent, plain, plural, points, score
+from catransformers.reports.wording import NBSP, amount, duration, less_or_more, percent, plain, plural, points, score
 from catransformers.reports.wording import saving as saving_words
 from catransformers.units import round_down
 
@@ -104,7 +104,7 @@ def headline(summary: StudySummary) -> str:
         f"{f'; {quantity} at the 95th percentile of its range' if summary.is_high(quantity) else ''})"
     )
     if best.loss is not None:
-        sentence += f", {_loss(best.loss, summary.metric)} on the {'test' if best.test_loss else 'validation'} set"
+        sentence += f", {_loss(best.loss, summary.metric)} on the {best.loss_pool} set"
     return sentence + "."
 
 
@@ -218,17 +218,13 @@ def attribution_sentence(summary: StudySummary) -> str:
     return (
         f"{first}Pruning alone: the pruned model on that same accelerator {_takes(present(pruning.against_best))} "
         f"({amount(quantity, hardware.cost)} → {amount(quantity, pruning.cost)}). Both: with an accelerator chosen for "
-        f"the pruned model it is {amount(quantity, both.cost)}, {percent(abs(best))} {_direction(best)} than the base "
-        f"on its best accelerator and {percent(abs(fastest))} {_direction(fastest)} than on its fastest."
+        f"the pruned model it is {amount(quantity, both.cost)}, {less_or_more(best)} than the base "
+        f"on its best accelerator and {less_or_more(fastest)} than on its fastest."
     )
 
 
 def _takes(fraction: float) -> str:
     return f"{'saves' if fraction >= 0 else 'adds'} {percent(abs(fraction))}"
-
-
-def _direction(fraction: float) -> str:
-    return "less" if fraction >= 0 else "more"
 
 
 def base_beyond_limits(summary: StudySummary) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from catransformers.errors import present
-from catransformers.reports.figures.canvas import BLUE, INK, MUTED, RULE, VERMILION, drawn_side_by_side
+from catransformers.reports.figures.canvas import BLUE, INK, MUTED, VERMILION, drawn_side_by_side, ruled
 from catransformers.reports.study.figures import Price, axis_title, from_zero, panels
 from catransformers.reports.study.summary import Design, StudySummary, saving
 from catransformers.reports.wording import MINUS, percent, points, unit_for
@@ -66,8 +66,7 @@ def _draw(axes: Any, summary: StudySummary, quantity: str, price: Price, *, stai
         axes.set_xlim(left=0)
     axes.set_xlabel(axis_title(summary, quantity, unit))
     axes.set_ylabel(f"{summary.metric}, validation (%)")
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
     axes.legend(frameon=False, loc="lower right", fontsize=9)
 
 
@@ -91,8 +90,7 @@ def _annotate(
     )
     text = f"{MINUS if less >= 0 else '+'}{percent(abs(less))} {quantity}"
     if design.loss is not None:
-        where = "test" if design.test_loss else "validation"
-        text += f"\naccuracy loss {points(design.loss.value, design.loss.error)} points ({where})"
+        text += f"\naccuracy loss {points(design.loss.value, design.loss.error)} points ({design.loss_pool})"
     axes.annotate(
         text, xy=((best[0] + base[0]) / 2, (best[1] + base[1]) / 2), xytext=(0, -9), textcoords="offset points",
         color=VERMILION, ha="center", va="top", zorder=6, fontsize=9.5, linespacing=1.4,

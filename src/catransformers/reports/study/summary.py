@@ -18,6 +18,7 @@ from catransformers.designs.quantities import UNUSUAL, columns_of
 from catransformers.errors import present
 from catransformers.hardware.accelerator import Accelerator
 from catransformers.reports.study.search_footprint import SearchFootprint
+from catransformers.reports.wording import listed
 from catransformers.search.costs.enumerated import Attribution, DesignCost
 
 #: The headline speaks of the cheapest front design that loses at most this much accuracy on the validation set, and of
@@ -113,6 +114,11 @@ class Design:
     def loss(self) -> ValueWithError | None:
         """The accuracy loss to quote: on the test set, or on the validation set before there is one."""
         return self.test_loss or self.validation_loss
+
+    @property
+    def loss_pool(self) -> str:
+        """The set that `loss` is of."""
+        return "test" if self.test_loss else "validation"
 
     @property
     def is_base(self) -> bool:
@@ -248,9 +254,7 @@ class StudySummary:
         """All that is minimised, in words."""
         names = self.config.objectives.quantities
         at = " (carbon at the 95th percentile of its range)" if self.config.objectives.carbon_quantile == "p95" else ""
-        return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) + (
-            at if "carbon" in columns_of({*names}) else ""
-        )
+        return listed(names) + (at if "carbon" in columns_of({*names}) else "")
 
     def is_high(self, quantity: str) -> bool:
         """Whether a quantity, as objective and limit, is meant at the 95th percentile of carbon's range."""
@@ -293,6 +297,11 @@ class StudySummary:
     def searched(self) -> bool:
         """Whether all trials are done."""
         return self.left == 0
+
+    @property
+    def pool(self) -> str:
+        """The set whose accuracies are quoted."""
+        return "test" if self.tested else "validation"
 
     @property
     def tested(self) -> bool:

@@ -198,7 +198,7 @@ def terminal_front(summary: StudySummary) -> tuple[list[str], list[list[str]]]:
     latency = unit_for("latency", [d.cost.latency_s for d in shown])
     energy = unit_for("energy", [d.cost.energy_j for d in shown])
     others = {n: unit_for(n, [d.cost.minimised[place] for d in shown]) for n, place in summary.unusual.items()}
-    where = "test" if summary.tested else "validation"
+    where = summary.pool
     titles = [
         "design",
         "model",

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catransformers import __version__
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem, Problems, writing
 from catransformers.execution.results import StudyResults
 from catransformers.reports.study.derive import summarise
 from catransformers.reports.study.html import render_html
@@ -87,12 +87,9 @@ def write_summary(
         raise InputError(Problem(str(study.root), _nothing(summary)))
     if checkpoints:
         _verify_all(summary, study)
-    try:
-        with in_place_of(out) as folder:
-            _write(summary, study, folder, checkpoints=checkpoints)
-            return tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()))
-    except OSError as error:
-        raise InputError(Problem(str(out), f"cannot be written: {error.strerror or error}")) from error
+    with writing(out), in_place_of(out) as folder:
+        _write(summary, study, folder, checkpoints=checkpoints)
+        return tuple(sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()))
 
 
 def _nothing(summary: StudySummary) -> str:

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catransformers.designs.quantities import OBJECTIVES, UNUSUAL
+from catransformers.designs.quantities import UNUSUAL
 from catransformers.designs.sweep import Sweep
 from catransformers.files import write_whole
 from catransformers.hardware.accelerator import ATTRIBUTES
 from catransformers.lazy import lazy
 from catransformers.reports.assumptions import sentence
-from catransformers.reports.figures.canvas import INK, MUTED, RULE, VERMILION, drawn, log_ticks, logarithmic
-from catransformers.reports.figures.page import FigurePage, PageTable, figure_page, plain_figure
-from catransformers.reports.wording import Unit, amount, breakable, number, plural, unit_for
+from catransformers.reports.figures.canvas import INK, MUTED, RULE, VERMILION, drawn, log_ticks, logarithmic, ruled
+from catransformers.reports.figures.page import AXIS, LAYOUT, FigurePage, PageTable, figure_page, plain_figure
+from catransformers.reports.wording import Unit, amount, breakable, listed, number, plural, unit_for
 from catransformers.units import MILLI, MM2_PER_M2
 
 go = lazy("plotly.graph_objects")
@@ -50,7 +50,7 @@ def caption(sweep: Sweep, shown: int) -> str:
     text = f"Each point is the model on one accelerator, its colour the area of the die: {plural(shown, 'design')}"
     if shown + len(sweep.front) < len(sweep.table):
         text += f" of {len(sweep.table):,}, one where several are in the same place,"
-    text += f" and, ringed, the {plural(len(sweep.front), 'design')} of the front in {_listed(sweep.objectives)}."
+    text += f" and, ringed, the {plural(len(sweep.front), 'design')} of the front in {listed(sweep.objectives)}."
     if outside:
         text += f" Grey ones break a limit ({outside:,} of all)."
     return text + " The line is the front in carbon and latency alone."
@@ -69,7 +69,7 @@ def summary(sweep: Sweep) -> str:
     text = f"All {plural(total, 'accelerator')} were costed"
     text += f"; {kept:,} keep the limits ({limits})." if limits else "; there are no limits."
     return (
-        f"{text} The front in {_listed(sweep.objectives)}{carbon} has {plural(len(sweep.front), 'design')}: "
+        f"{text} The front in {listed(sweep.objectives)}{carbon} has {plural(len(sweep.front), 'design')}: "
         "no other is at least as good in all of these and better in one."
     )
 
@@ -119,7 +119,7 @@ def _draw(axes: Any, sweep: Sweep) -> None:
     axes.scatter(*place(others[inside]), s=9, c=area[others[inside]], alpha=0.6, zorder=2, **crowd, **colouring)
     members = axes.scatter(
         *place(sweep.front), s=26, c=area[sweep.front], edgecolors=INK, linewidths=0.9, zorder=4,
-        label=f"front in {_listed(sweep.objectives)}", **colouring,
+        label=f"front in {listed(sweep.objectives)}", **colouring,
     )  # fmt: skip
     x, y = place(sweep.front_in(("carbon", "latency"))[::-1])
     axes.plot(
@@ -134,8 +134,7 @@ def _draw(axes: Any, sweep: Sweep) -> None:
         values = sweep.quantity(quantity) * unit.scale
         if _is_wide(values):
             logarithmic(axis, float(values.min()) / 1.1, float(values.max()) * 1.1)
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.set_axisbelow(True)
+    ruled(axes)
     axes.tick_params(colors=MUTED)
     axes.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, fontsize=9, borderpad=0)
 
@@ -177,17 +176,14 @@ def sweep_figure(sweep: Sweep) -> dict[str, Any]:
     line: dict[str, Any] = {"mode": "lines", "line": {"shape": "hv", "width": 2, "color": VERMILION}}
     points(two, "front in carbon and latency", "own", {}, hoverinfo="skip", hovertext=None, **line)
     ring = {"size": 9, "line": {"width": 1.4}, "color": shades[sweep.front].tolist(), **colouring}
-    points(sweep.front, f"front in {_listed(sweep.objectives)}", "ink", ring)
+    points(sweep.front, f"front in {listed(sweep.objectives)}", "ink", ring)
     points(np.array([sweep.knee]), "knee", "own", {"size": 15, "symbol": "star", "color": VERMILION})
-    axis = {"automargin": True, "zeroline": False, "ticks": "outside", "ticklen": 4}
     log, linear = {"type": "log", "dtick": "D2"}, {"type": "linear"}
     scales = {name: log if _is_wide(sweep.quantity(name)) else linear for name in ("latency", "carbon")}
     figure.update_layout(
-        xaxis={"title": {"text": f"latency ({latency.label})"}, **scales["latency"], **axis},
-        yaxis={"title": {"text": _carbon_title(sweep, carbon)}, **scales["carbon"], **axis},
-        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
-        hovermode="closest",
-        margin={"l": 8, "r": 12, "t": 8, "b": 8},
+        xaxis={"title": {"text": f"latency ({latency.label})"}, **scales["latency"], **AXIS},
+        yaxis={"title": {"text": _carbon_title(sweep, carbon)}, **scales["carbon"], **AXIS},
+        **LAYOUT,
         height=540,
     )
     return plain_figure(figure)
@@ -321,9 +317,3 @@ def _unit(sweep: Sweep, quantity: str, rows: IntArray | slice = slice(None)) -> 
 
 def _is_wide(values: FloatArray) -> bool:
     return bool(values.min() > 0 and values.max() >= _LOGARITHMIC * values.min())
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    """`carbon, latency and area`."""
-    ordered = [name for name in OBJECTIVES if name in names]
-    return ordered[0] if len(ordered) == 1 else f"{', '.join(ordered[:-1])} and {ordered[-1]}"

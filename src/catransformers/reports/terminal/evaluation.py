@@ -7,36 +7,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catransformers.execution.training.result import PoolResult
-from catransformers.reports.terminal.screen import console, progress, table
+from catransformers.reports.terminal.screen import WorkShown, console, table
 from catransformers.reports.terminal.training import percent
 
 if TYPE_CHECKING:
     from catransformers.accuracy.benchmark import BenchmarkResult, Event
 
 
-class EvaluationProgress:
+class EvaluationProgress(WorkShown):
     """A progress bar on a terminal, a line a data set elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._screen = console(stderr=True)
-        self._quiet = quiet
-        self._bar = progress(self._screen, quiet=quiet)
+        super().__init__(quiet=quiet)
         self._line = self._bar.add_task("data sets", total=None)
-
-    def __enter__(self) -> EvaluationProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
     def __call__(self, event: Event) -> None:
         """Show what happens to a data set."""
         what = f"{event.number} of {event.count}: {event.name}"
         self._bar.update(self._line, description=what, completed=event.done, total=event.of or None)
-        if event.kind in ("done", "kept", "failed") and not self._quiet:
+        if event.kind in ("done", "kept", "failed"):
             word = {"done": "done", "kept": "was measured before", "failed": "cannot be evaluated"}[event.kind]
-            self._bar.console.print(f"{what}: {word}", highlight=False, markup=False)
+            self._say(f"{what}: {word}")
 
 
 def show_pools(title: str, pools: Mapping[str, PoolResult]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from catransformers.lazy import lazy
 from catransformers.reports.wording import si_prefix
@@ -50,6 +50,31 @@ def progress(screen: Console, *, quiet: bool = False, counted: bool = False) -> 
         console=screen,
         disable=quiet or not screen.is_terminal,
     )
+
+
+class WorkShown:
+    """A progress bar on a terminal while work is done; elsewhere the lines that are printed above it.
+
+    Args:
+        quiet: show nothing.
+        counted: with `n/m` beside the bar.
+    """
+
+    def __init__(self, *, quiet: bool = False, counted: bool = False) -> None:
+        self._screen, self._quiet = console(stderr=True), quiet
+        self._bar = progress(self._screen, quiet=quiet, counted=counted)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def _say(self, line: str) -> None:
+        """A line above the bar."""
+        if not self._quiet:
+            self._bar.console.print(line, highlight=False, markup=False)
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, left: int = 1) -> Table:

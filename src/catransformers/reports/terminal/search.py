@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from catransformers.execution import events
 from catransformers.execution.events import Event
 from catransformers.reports.schedule.report import stamp, utc
-from catransformers.reports.terminal.screen import console, progress
+from catransformers.reports.terminal.screen import WorkShown
 from catransformers.reports.wording import compact, plural, score
 
 if TYPE_CHECKING:
@@ -51,26 +51,18 @@ def _waiting(event: events.WaitStarted) -> str:
     return f"{event.reason} {until}; Ctrl-C is safe, the same command goes on."
 
 
-class SearchProgress:
+class SearchProgress(WorkShown):
     """Draws what a study tells: a progress bar on a terminal, plain lines elsewhere."""
 
     def __init__(self) -> None:
-        self._console = console(stderr=True)
-        self._bar = progress(self._console, counted=True)
+        super().__init__(counted=True)
         self._task: TaskID | None = None
         self._total = 0
         self._began = self._told = time.monotonic()
 
-    def __enter__(self) -> SearchProgress:
+    def __enter__(self) -> Self:
         self._say("Checking the study …")
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def _say(self, text: str) -> None:
-        self._bar.console.print(text, highlight=False, markup=False)
+        return super().__enter__()
 
     def _advance(self, done: int) -> None:
         if self._task is not None:
@@ -116,7 +108,7 @@ class SearchProgress:
         if self._task is None:
             self._task = self._bar.add_task("reading data", total=samples)
         self._advance(done)
-        if time.monotonic() - self._told > TELL_EVERY_S and not self._console.is_terminal:
+        if time.monotonic() - self._told > TELL_EVERY_S and not self._screen.is_terminal:
             self._say(f"Reading all data once: {done:,} of {samples:,} samples …")
             self._told = time.monotonic()
 

@@ -3,40 +3,34 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 from catransformers.execution.training.result import TrainingResult
-from catransformers.reports.terminal.screen import console, progress, table
+from catransformers.reports.terminal.screen import WorkShown, console, table
 from catransformers.reports.wording import amount
 
 
-class TrainingProgress:
+class TrainingProgress(WorkShown):
     """A progress bar on a terminal, a line every tenth of the way elsewhere."""
 
     def __init__(self, *, quiet: bool) -> None:
-        self._screen = console(stderr=True)
-        self._quiet = quiet
-        self._bar = progress(self._screen, quiet=quiet, counted=True)
+        super().__init__(quiet=quiet, counted=True)
         self._line = self._bar.add_task("training", total=None)
         self._begun = False
 
-    def __enter__(self) -> TrainingProgress:
-        if not self._quiet:
-            self._screen.print("Opening model and data …", highlight=False)
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+    def __enter__(self) -> Self:
+        self._say("Opening model and data …")
+        return super().__enter__()
 
     def __call__(self, step: int, steps: int, loss: float) -> None:
         """Show a step, counted from 1, of `steps`, and its loss."""
-        if not self._begun and step > 1 and not self._quiet:
-            self._bar.console.print(f"Going on after step {step - 1}.", highlight=False)
+        if not self._begun and step > 1:
+            self._say(f"Going on after step {step - 1}.")
         self._begun = True
         self._bar.update(self._line, completed=step, total=steps, description=f"loss {loss:.3f}")
         tenth = max(1, steps // 10)
-        if not self._quiet and not self._screen.is_terminal and (step % tenth == 0 or step == steps):
-            self._screen.print(f"step {step} of {steps}: loss {loss:.4f}", highlight=False)
+        if not self._screen.is_terminal and (step % tenth == 0 or step == steps):
+            self._say(f"step {step} of {steps}: loss {loss:.4f}")
 
 
 def show_training(result: TrainingResult) -> None:
