@@ -1,1 +1,1 @@
-"""How good: tasks, proxy fine-tune, evaluation."""
+"""Accuracy: tasks, proxy fine-tuning, final training, metrics, benchmarks."""

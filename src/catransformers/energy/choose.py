@@ -1,4 +1,4 @@
-"""Which meter: `[execution] measure`, and what is there.
+"""Choice of the energy meter: `[execution] measure`, and what is there.
 
 The work's processor and, on `device = "cuda"`, its GPU each have a meter; a reading is their sum. `auto` takes the
 best there is for each (`rapl`, or CodeCarbon where it really measures; `nvml`) and else the estimate. A name asks for

@@ -1,4 +1,4 @@
-"""Whose joule was it? A counter counts the whole package; a process is charged by its share of processor time.
+"""Attribution of a package's energy to a process: a counter counts all of it, a process is charged by its time.
 
 share = processor time of this process / processor time of everybody on the machine, since the meter started. The shares
 of all processes add up to one, so workers side by side are not counted twice, and what the package takes at rest

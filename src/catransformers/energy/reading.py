@@ -1,4 +1,4 @@
-"""What a meter says: an energy with its range, and whether it was measured or estimated.
+"""Energy reading of a meter: joules with their range, and whether they were measured or estimated.
 
 Measured means read from a counter or sensor of the machine while the work ran. Everything else is an estimate,
 whatever the tool that made it calls it; a sum is measured only if all of its parts are.

@@ -1,4 +1,4 @@
-"""A meter that runs beside the work: sampled in the background, it says every few seconds what was spent so far."""
+"""Background recorder of an energy meter: it says every few seconds what was spent so far."""
 
 from __future__ import annotations
 

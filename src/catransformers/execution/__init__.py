@@ -1,1 +1,1 @@
-"""Labour: from a study file to finished trials."""
+"""Execution of studies: the loop, worker processes, training, from a study file to finished trials."""

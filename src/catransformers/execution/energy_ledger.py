@@ -1,4 +1,4 @@
-"""What a study has spent: the loop's own energy and that of all attempts at its work.
+"""Energy ledger of a study: the loop's own energy and that of all attempts at its work.
 
 The loop (costing the space, choosing models) has a meter too; its record grows with every commit and ends with the
 loop, so a killed loop is known up to the last trial that it committed.

@@ -1,4 +1,4 @@
-"""What a running study tells whoever watches it (a progress bar, a log, a notebook)."""
+"""Events of a running study, for whoever watches it (a progress bar, a log, a notebook)."""
 
 from __future__ import annotations
 

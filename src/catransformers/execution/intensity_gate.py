@@ -1,4 +1,4 @@
-"""A search that waits for cleaner electricity: before it starts, and between trials.
+"""Carbon-aware waiting: a search begins, and goes on between trials, when electricity is cleaner.
 
 `start = "greenest within 12h"` puts off the beginning to the start, within 12 hours, at which `expected_hours` of work
 emit least. `pause_above_g_per_kwh` begins no trial while the grid is dirtier; a trial that runs is finished first. A

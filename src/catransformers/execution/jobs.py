@@ -1,4 +1,4 @@
-"""Requests in, results out, whatever happens to the worker processes in between."""
+"""Job queue: requests in, results out, whatever happens to the worker processes in between."""
 
 from __future__ import annotations
 

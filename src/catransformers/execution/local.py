@@ -1,4 +1,4 @@
-"""Worker processes on this machine: one process a job, started, watched and, if need be, stopped.
+"""Local executor: one worker process a job on this machine, started, watched and, if need be, stopped.
 
 A worker's standard input is a pipe that only the loop holds open: when the loop ends, however it ends, the worker
 reads the end of the pipe and stops. So a killed loop leaves no orphans (see `trial.stop_with_parent`).

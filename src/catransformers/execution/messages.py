@@ -1,4 +1,4 @@
-"""What the loop and its worker processes say to each other: a request file in, a result file out.
+"""Messages between the loop and its worker processes: a request file in, a result file out.
 
 Both are JSON, written whole or not at all. A result names the request it answers by its SHA-256, so that a result
 that was finished but not yet committed when the loop died is recognised afterwards, and one of another study is not.

@@ -1,4 +1,4 @@
-"""What a worker does: measure the base model, run a trial (prune, fine-tune, evaluate), or evaluate on the test pool.
+"""Work of a worker process: measure the base model, run a trial (prune, fine-tune, evaluate), or test a model.
 
 All of it depends on the request alone, so that a job done twice gives the same files twice. Trials of a study share
 the seed of their fine-tune: they see the same batches in the same order, and differ by their model only.

@@ -1,4 +1,4 @@
-"""What a source said, on disk, with its age: so that a search asks twice an hour and not before every trial.
+"""Cache of forecasts on disk, each with its age: a search asks twice an hour and not before every trial.
 
 An entry of the file cache is named by a hash of source, address and zone: no key ever comes near it.
 """

@@ -1,4 +1,4 @@
-"""JSON from a service on the network, by HTTPS: time-outs, a few tries, and no way for a key to leak.
+"""HTTPS client for JSON services: time-outs, a few tries, and no way for a key to leak.
 
 - A try is repeated after 429, 500, 502, 503, 504, a broken connection or a time-out, with growing pauses; `Retry-After`
   is obeyed, and given up on if it asks for longer than a person would wait.

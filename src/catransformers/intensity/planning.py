@@ -1,4 +1,4 @@
-"""When to run a job, as a person asks: spans and moments in words, regions by name; then `scheduling` in their terms.
+"""Schedule requests as a person asks: spans and moments in words, regions by name; then `scheduling` in their terms.
 
 Messages name the options of `catransformers schedule`, which are the arguments here.
 """

@@ -1,4 +1,4 @@
-"""When, and where, to run a job so that its electricity emits the least. Pure: profiles and times in, a schedule out.
+"""Carbon-aware (temporal and spatial) scheduling: when and where a job's electricity emits the least.
 
 A job draws a given power over its time (constant, or in phases). Its carbon when begun at t is the integral of power
 times the grid's intensity, both step functions, so exact for any fraction of an hour. As a function of t it is

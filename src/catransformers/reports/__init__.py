@@ -1,1 +1,1 @@
-"""What people see: tables, figures, the HTML report."""
+"""Reports: what people see, as tables, figures, pages and in the terminal."""

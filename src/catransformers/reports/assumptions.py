@@ -1,4 +1,4 @@
-"""A scenario in words: no carbon figure is shown without these lines.
+"""Assumptions of a scenario in words: no carbon figure is shown without these lines.
 
 One sentence for the top of a page, and a row for each assumption with its value and where it comes from.
 """

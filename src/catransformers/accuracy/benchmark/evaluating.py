@@ -1,4 +1,4 @@
-"""One data set, one net, one number: zero-shot classification or retrieval, with its standard error.
+"""Zero-shot classification or retrieval of one net on one data set, with the standard error of the accuracy.
 
 Images that cannot be decoded are left out and told: a value without them is not quite the benchmark's.
 """

@@ -1,4 +1,4 @@
-"""The data sets that are known: how their folders are called, what is asked of them, which averages they enter.
+"""The data sets of clip-benchmark: how their folders are called, what is asked of them, which averages they enter.
 
 The table holds DataComp's 38 evaluation sets and what clip-benchmark's own collections (VTAB+, retrieval) add to them.
 Papers that count 41 zero-shot data sets start from these lists, but which three they add or leave out is not known to

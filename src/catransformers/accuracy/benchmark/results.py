@@ -1,4 +1,4 @@
-"""What was measured, in a file that is whole at any time: an interrupted evaluation goes on where it was.
+"""Benchmark results in a file that is whole at any time: an interrupted evaluation resumes where it was.
 
 A value is kept under the net (its weights, its spec, how it reads images and texts) and under the data set's key (its
 shards, classes and templates); if any of it is another, the value is measured again.

@@ -1,4 +1,4 @@
-"""All data sets of a folder, one after the other: what is there is evaluated, what is broken is told, nothing stops."""
+"""Benchmark run over all data sets of a folder: what is there is evaluated, what is broken is told, nothing stops."""
 
 from __future__ import annotations
 

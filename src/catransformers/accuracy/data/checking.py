@@ -1,4 +1,4 @@
-"""Look at all data once, before the first trial: a broken file is told now and not in the middle of a night."""
+"""Validation of the data before the first trial: a broken file is told now and not in the middle of a night."""
 
 from __future__ import annotations
 

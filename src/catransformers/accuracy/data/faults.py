@@ -1,4 +1,4 @@
-"""Mistakes in data, counted by kind with a few examples: a thousand missing images are one line, not a thousand."""
+"""Errors in data, counted by kind with a few examples: a thousand missing images are one line, not a thousand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endless batches that can be taken up again anywhere, the same however many workers or devices make them.
+"""Data loader: endless batches that can be resumed anywhere, the same however many workers or devices make them.
 
 The order of epoch e is a permutation drawn from (seed, e) alone, and what is random in a sample is drawn from (seed, e,
 its index). Batch n is therefore known without reading what came before: a run resumes by saying where. An epoch is as

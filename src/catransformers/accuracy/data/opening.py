@@ -1,4 +1,4 @@
-"""One door to all layouts: find out which one a path is."""
+"""Open a data set of any known layout: find out which one a path is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples and sources: what data is before any net sees it.
+"""Samples and sources (data sets): what data is before any net sees it.
 
 A source is a map from an index to a sample. It holds names and places, not pixels: an image is a reference that is
 decoded when somebody opens it, in whichever worker that happens. So a source is small, can be sent to other processes,

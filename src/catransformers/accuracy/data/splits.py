@@ -1,4 +1,4 @@
-"""Which samples train, calibrate, validate and test: what the data says, completed by one rule.
+"""Data splits (train, calibration, validation, test): what the data says, completed by one rule.
 
 Splits that the data names are kept. What is missing is cut out of what is there, at random by a seed and whole samples
 at a time (an image with all of its captions; a text with its repeats), so that no two splits share anything:

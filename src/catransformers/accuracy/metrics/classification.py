@@ -1,4 +1,4 @@
-"""How good scores of classes are: accuracy, and the usual measures beside it.
+"""Classification metrics: accuracy (top-1 and top-5), mean per-class recall, F1, Matthews correlation.
 
 A class is chosen by the highest score, the first of equals, as argmax does; a sample with a score that is not a number
 is a miss. Classes that no sample of the pool has count nowhere.

@@ -1,4 +1,4 @@
-"""An accuracy with an honest standard error, and the difference of two on the same data.
+"""An accuracy with its standard error, and the paired difference of two on the same data.
 
 A score keeps one value for each thing that was judged (a pair, an image, a text); their mean is the accuracy. Things of
 one group go together (captions of one image, sentences of one document), so the standard error treats groups, not

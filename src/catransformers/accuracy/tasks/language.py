@@ -1,4 +1,4 @@
-"""Language modelling: how well a model foresees the next token of the user's text.
+"""Language modelling (perplexity): how well a model foresees the next token of the user's text.
 
 Accuracy is what the perplexity of all tokens leaves, 1 / perplexity = exp(−m) with m the mean −ln p of a token: the
 geometric mean of the probabilities that the model gives to what comes, 0 … 1. The score's values are its linearisation,

@@ -1,4 +1,4 @@
-"""The state of a training run on disk, so that it goes on exactly where it was: weights, optimiser, step.
+"""Training checkpoints on disk, to resume exactly: weights, optimiser, step.
 
 A checkpoint is a folder `step-00001200` with `state.safetensors` (weights and AdamW's moments) and `state.json` (what
 it belongs to, the step, the losses so far, a SHA-256 of the tensors), which is written last: a folder without it is no

@@ -1,4 +1,4 @@
-"""Distillation: a pruned model is also told what its base makes of the very batches that it trains on.
+"""Knowledge distillation: a pruned model is also told what its base makes of the batches that it trains on.
 
 It recovers several times faster that way. What is compared follows from the outputs: unit vectors of images and texts
 by their cosine, logits of classifiers and language models by the divergence of the distributions. All trials of a study

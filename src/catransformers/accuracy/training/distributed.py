@@ -1,4 +1,4 @@
-"""Several processes, one model: who am I, everybody's outputs, everybody's mean gradient.
+"""Data-parallel training (torch.distributed): ranks, everybody's outputs, everybody's mean gradient.
 
 `torchrun` and `accelerate launch` both say by environment variables which of how many processes one is; without them
 there is one. The global batch is the same whatever their number, and so is its gradient: contrastive losses see the

@@ -1,4 +1,4 @@
-"""The accuracy trial's short fine-tune: let a freshly pruned model recover, the same way for every spec.
+"""Proxy fine-tuning: a trial's short training, the same for every spec, after which a pruned model is judged.
 
 A proxy ranks models; it need not finish training them. So every model gets the same few steps (AdamW, warm-up as a
 fraction of the steps, cosine decay to zero, gradients clipped) on the same batches, whatever the number of devices, and

@@ -1,4 +1,4 @@
-"""One step of training, for the proxy and for the final training alike: loss, distillation, accumulated gradients.
+"""One training step: loss, distillation, gradient accumulation, mixed precision; proxy and final training share it.
 
 A batch that does not fit is taken in *micro-batches*. Where samples have losses of their own, gradients add up. Where
 they are compared with one another (contrastive losses), the loss needs all outputs at once: they are computed without

@@ -1,4 +1,4 @@
-"""What a training is to be: which model, on what data, for how long; and all that can be wrong with that.
+"""Plan of a training: which model, on what data, for how long; and all that can be wrong with that.
 
 What can be told without the model's weights is told first, all at once and before anything is written: a base may take
 minutes to load.

@@ -1,4 +1,4 @@
-"""What came of a training, in memory and in its folder: accuracies, losses, energy, and whose weights they are."""
+"""Result of a training, in memory and in its folder: accuracies, losses, energy, and whose weights they are."""
 
 from __future__ import annotations
 

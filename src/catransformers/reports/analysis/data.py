@@ -1,4 +1,4 @@
-"""The studies of the paper as data for other programs (JSON). Keys are stable: see docs/json.md."""
+"""The analyses of a study as data for other programs (JSON). Keys are stable: see docs/json.md."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a footprint depends on: sensitivity, in words and pictures."""
+"""Sensitivity analysis of a footprint, in words and pictures."""

@@ -1,4 +1,4 @@
-"""How a finished study's front moves with what the scenario assumes, and how sure each member is of being on it.
+"""Sensitivity analysis: how a study's front moves with its scenario, and how sure each member is of being on it.
 
 One assumption is changed at a time: the grids, the lifetime, the rate, the yield, the DRAM, the package. Each time the
 trained models choose their accelerators anew, and the front of accuracy against carbon is drawn again, whatever the

@@ -1,4 +1,4 @@
-"""What a total is made of: carbon by part, energy by component, latency by operator."""
+"""Breakdowns of a total: carbon by part, energy by component, latency by operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the search itself cost: its energy and carbon, how they are known, and how many devices pay them back.
+"""Carbon footprint of the search itself: energy, grid, range, and how many devices pay it back.
 
     carbon = energy × intensity of the grid where the search ran × PUE (1)
 

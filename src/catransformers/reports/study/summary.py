@@ -1,4 +1,4 @@
-"""What a report knows: one frozen `StudySummary`, from which every table, figure and page is only drawn.
+"""Summary of a study: one frozen `StudySummary`, from which every table, figure and page is only drawn.
 
 All numbers that people see are derived in one place (`reports.derive`, from the study's store) and kept here; the
 rest of this package formats. Fractions are fractions (an accuracy of 0.64), everything else is SI.

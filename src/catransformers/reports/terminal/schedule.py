@@ -1,4 +1,4 @@
-"""The greenest time to run, in a terminal."""
+"""A schedule in a terminal: the greenest time to run."""
 
 from __future__ import annotations
 

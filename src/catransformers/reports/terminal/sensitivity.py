@@ -1,4 +1,4 @@
-"""How a front moves with what its scenario assumes, in a terminal."""
+"""Sensitivity analysis of a front in a terminal."""
 
 from __future__ import annotations
 
