@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +16,6 @@ from catransformers.models.families.bert import Bert
 from catransformers.models.families.nets import make_net
 from catransformers.models.formats.bert import spec_from_huggingface, tensors_from_huggingface
 from catransformers.models.loading.storage import assign_tensors
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.models.tracing.trace import count_parameters, trace
 from catransformers.workloads.bert import BertSpec, parameters, workload
 from catransformers.workloads.families import spec_from_dict
@@ -59,13 +56,8 @@ MODELS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def reference(kind: str, settings: dict[str, Any]) -> Any:
+def reference(transformers: Any, kind: str, settings: dict[str, Any]) -> Any:
     """A model of transformers with all of its weights random, so that none is a zero, a one or shared."""
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra 'hf' is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    transformers = importlib.import_module("transformers")
     cls = getattr(transformers, kind)
     model = cls(cls.config_class(**settings)).eval()
     generator = torch.Generator().manual_seed(3)
@@ -111,8 +103,8 @@ def theirs(model: Any, given: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("keys", [("tokens", "mask", "types"), ("tokens", "mask"), ("tokens",)], ids="+".join)
-def test_outputs_are_those_of_transformers(name: str, keys: tuple[str, ...]) -> None:
-    model = reference(*MODELS[name])
+def test_outputs_are_those_of_transformers(transformers: Any, name: str, keys: tuple[str, ...]) -> None:
+    model = reference(transformers, *MODELS[name])
     net = converted(model)
     inputs = {key: value for key, value in batch().items() if key in keys}
     if "mask" not in keys:  # RoBERTa counts its positions by what is not padding
@@ -140,8 +132,8 @@ def test_outputs_are_those_of_transformers(name: str, keys: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_counts_are_the_closed_form_and_the_librarys(name: str) -> None:
-    model = reference(*MODELS[name])
+def test_counts_are_the_closed_form_and_the_librarys(transformers: Any, name: str) -> None:
+    model = reference(transformers, *MODELS[name])
     net = converted(model)
     own = sum(p.numel() for p in net.parameters())
     assert own == parameters(net.spec) == model.num_parameters()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +20,6 @@ from catransformers.models.formats.bert import (
     to_huggingface,
 )
 from catransformers.models.loading.storage import assign_tensors
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.bert import BertSpec, parameters
 from catransformers.workloads.spec import EncoderSpec
 
@@ -46,17 +43,11 @@ DISTILBERT = {
 }
 
 
-def transformers() -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra 'hf' is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
-
-
-def saved(folder: Path, kind: str, settings: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor], Any]:
+def saved(
+    transformers: Any, folder: Path, kind: str, settings: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, torch.Tensor], Any]:
     """The config.json, the tensors and the model that transformers wrote to a folder."""
-    cls = getattr(transformers(), kind)
+    cls = getattr(transformers, kind)
     model = cls(cls.config_class(**settings)).eval()
     with torch.no_grad():
         generator = torch.Generator().manual_seed(3)
@@ -110,9 +101,9 @@ MASK = torch.arange(12) < torch.tensor([[12], [1], [5], [8]])
     ],
 )
 def test_what_transformers_saves_is_read_whole(
-    tmp_path: Path, kind: str, settings: dict[str, Any], pooler: bool
+    transformers: Any, tmp_path: Path, kind: str, settings: dict[str, Any], pooler: bool
 ) -> None:
-    config, tensors, model = saved(tmp_path, kind, settings)
+    config, tensors, model = saved(transformers, tmp_path, kind, settings)
     net = loaded(config, tensors)
     classes = settings.get("num_labels", 2) if kind.endswith("Classification") else 0
     assert (net.spec.pooler, net.spec.classes) == (pooler, classes)
@@ -128,9 +119,9 @@ def test_what_transformers_saves_is_read_whole(
             assert (net.hidden(tokens, MASK) - base)[MASK].abs().max() <= 1e-6
 
 
-def test_an_untouched_default_configuration_is_read() -> None:
+def test_an_untouched_default_configuration_is_read(transformers: Any) -> None:
     for kind, width in (("BertConfig", 768), ("RobertaConfig", 768), ("DistilBertConfig", 768)):
-        config = getattr(transformers(), kind)().to_diff_dict()
+        config = getattr(transformers, kind)().to_diff_dict()
         assert spec_from_huggingface(config, "config.json").encoder.embed_dim == width
 
 
@@ -187,7 +178,7 @@ def test_published_configurations_give_the_published_counts() -> None:
         small(token_types=0, pooler_activation="relu", pooler=False, classes=0),
     ],
 )
-def test_there_and_back_and_in_the_library_itself(tmp_path: Path, spec: BertSpec) -> None:
+def test_there_and_back_and_in_the_library_itself(transformers: Any, tmp_path: Path, spec: BertSpec) -> None:
     net = randomised(spec)
     config, tensors = to_huggingface(net)
     again = loaded(json.loads(json.dumps(config)), tensors)
@@ -198,7 +189,7 @@ def test_there_and_back_and_in_the_library_itself(tmp_path: Path, spec: BertSpec
 
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "model.safetensors")
-    cls = getattr(transformers(), config["architectures"][0])  # type: ignore[index]
+    cls = getattr(transformers, config["architectures"][0])  # type: ignore[index]
     options = {} if spec.pooler or not spec.token_types else {"add_pooling_layer": False}
     model, info = cls.from_pretrained(tmp_path, output_loading_info=True, local_files_only=True, **options)
     assert not any(info.values()), info

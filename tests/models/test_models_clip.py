@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
+from typing import Any
 
 import pytest
 import torch
 
 from catransformers.errors import InputError
 from catransformers.models.families.clip import Clip
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
@@ -35,11 +34,8 @@ def inputs(spec: ClipSpec, batch: int = 5) -> tuple[torch.Tensor, torch.Tensor]:
     return images, tokens
 
 
-def reference(spec: ClipSpec) -> torch.nn.Module:
+def reference(open_clip: Any, spec: ClipSpec) -> torch.nn.Module:
     """open_clip's own CLIP of this (unpruned) spec, with random weights, biases too."""
-    if importlib.util.find_spec("open_clip") is None:
-        pytest.skip("the extra 'clip' is not installed")
-    declare_operators()
     from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 
     torch.manual_seed(0)
@@ -70,9 +66,9 @@ def reference(spec: ClipSpec) -> torch.nn.Module:
 
 
 @pytest.mark.parametrize("activation", ["gelu", "quick_gelu"])
-def test_open_clip_weights_load_strictly_and_give_the_same_outputs(activation: str) -> None:
+def test_open_clip_weights_load_strictly_and_give_the_same_outputs(open_clip: Any, activation: str) -> None:
     spec = small_spec(activation)
-    theirs = reference(spec)
+    theirs = reference(open_clip, spec)
     ours = Clip(spec)
     assert set(ours.state_dict()) == set(theirs.state_dict())
     ours.load_state_dict(theirs.state_dict(), strict=True)

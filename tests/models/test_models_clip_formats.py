@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,6 @@ from catransformers.models.formats.clip import (
 )
 from catransformers.models.loading.folders import fill
 from catransformers.models.loading.preprocess import HALF, Preprocess
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.clip import parameters
 from catransformers.workloads.spec import ClipSpec, TextSpec, VisionSpec
 
@@ -47,23 +44,6 @@ TEXT = {
     "pad_token_id": 1,
 }
 SPEC = ClipSpec(VisionSpec(2, 40, 24, 3, 8, 5, 32, 16), TextSpec(3, 36, 16, 4, 4, 12, 99), 20, "quick_gelu")
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("transformers is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
-
-
-@pytest.fixture(scope="module")
-def open_clip() -> Any:
-    if importlib.util.find_spec("open_clip") is None:
-        pytest.skip("open_clip is not installed")
-    declare_operators()
-    return importlib.import_module("open_clip")
 
 
 def randomised(net: Any) -> Any:

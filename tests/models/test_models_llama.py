@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from dataclasses import replace
 from math import pi
@@ -66,16 +65,6 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def transformers() -> Any:
-    """The library; it imports torchvision, whose stand-ins are allowed where it does not fit the installed torch."""
-    from catransformers.models.loading.torchvision_compat import declare_operators
-
-    pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
-
-
 def randomise(model: torch.nn.Module, seed: int) -> None:
     """Weights of a size at which every part of the model matters: attention is neither flat nor one-hot."""
     generator = torch.Generator().manual_seed(seed)
@@ -86,11 +75,10 @@ def randomise(model: torch.nn.Module, seed: int) -> None:
         parameter.data = noise * scale + ("norm" in name)
 
 
-def stock(name: str, seed: int = 0) -> Any:
+def stock(transformers: Any, name: str, seed: int = 0) -> Any:
     kind, settings = CASES[name]
-    library = transformers()
-    config = getattr(library, f"{kind}Config")(**SIZES | settings)
-    model = getattr(library, f"{kind}ForCausalLM")(config).eval()
+    config = getattr(transformers, f"{kind}Config")(**SIZES | settings)
+    model = getattr(transformers, f"{kind}ForCausalLM")(config).eval()
     randomise(model, seed)
     return model
 
@@ -124,8 +112,8 @@ def distance(a: Tensor, b: Tensor) -> float:
 
 @pytest.mark.parametrize("name", CASES)
 @torch.no_grad()
-def test_logits_are_those_of_transformers(name: str) -> None:
-    model = stock(name)
+def test_logits_are_those_of_transformers(transformers: Any, name: str) -> None:
+    model = stock(transformers, name)
     net = ours(model)
     ids = tokens(3, min(48, net.spec.max_tokens))
     expected = model(ids, use_cache=False).logits
@@ -134,8 +122,8 @@ def test_logits_are_those_of_transformers(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_parameters_are_the_librarys_and_the_closed_forms(name: str) -> None:
-    model = stock(name)
+def test_parameters_are_the_librarys_and_the_closed_forms(transformers: Any, name: str) -> None:
+    model = stock(transformers, name)
     net = ours(model)
     expected = sum(p.numel() for p in model.parameters())
     assert sum(p.numel() for p in net.parameters()) == expected
@@ -145,10 +133,9 @@ def test_parameters_are_the_librarys_and_the_closed_forms(name: str) -> None:
     assert list(net.buffers()) == []
 
 
-def test_a_traced_qwen2_agrees_with_the_closed_form() -> None:
-    library = transformers()
+def test_a_traced_qwen2_agrees_with_the_closed_form(transformers: Any) -> None:
     with torch.device("meta"):
-        model = library.Qwen2ForCausalLM(library.Qwen2Config(**SIZES)).eval()
+        model = transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**SIZES)).eval()
         ids = torch.zeros(1, 40, dtype=torch.long)
     spec = spec_from_huggingface(model.config.to_dict(), "config.json")
     prefill = workload.prefill(spec.with_dimensions({"prompt_tokens": 40}))
@@ -163,10 +150,10 @@ def test_a_traced_qwen2_agrees_with_the_closed_form() -> None:
 
 
 @torch.no_grad()
-def test_every_weight_matters() -> None:
+def test_every_weight_matters(transformers: Any) -> None:
     """So that equal outputs mean that all of them arrived in their place."""
     for name in ("Llama, grouped queries", "Qwen2, tied"):
-        net = ours(stock(name))
+        net = ours(stock(transformers, name))
         ids = torch.arange(48).reshape(1, -1)
         before = net(ids)
         for key, parameter in net.named_parameters():
@@ -177,8 +164,8 @@ def test_every_weight_matters() -> None:
 
 
 @torch.no_grad()
-def test_a_longer_text_than_the_first_training_shows_the_stretching() -> None:
-    net = ours(stock("Llama 3.1, as transformers 5 writes it"))
+def test_a_longer_text_than_the_first_training_shows_the_stretching(transformers: Any) -> None:
+    net = ours(stock(transformers, "Llama 3.1, as transformers 5 writes it"))
     assert net.spec.rope_scaling == RopeScaling(8.0, 1.0, 4.0, 32)
     with torch.device("meta"):
         plain = Llama(replace(net.spec, rope_scaling=None))
@@ -225,8 +212,8 @@ def test_generating_with_a_cache_is_generating_without(spec: LlamaSpec, prompt: 
     assert again.shape == (3, prompt + steps)
 
 
-def test_generating_as_transformers_does() -> None:
-    model = stock("Llama, grouped queries")
+def test_generating_as_transformers_does(transformers: Any) -> None:
+    model = stock(transformers, "Llama, grouped queries")
     model.generation_config.eos_token_id = None
     ids = tokens(2, 6)
     expected = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=10, do_sample=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import warnings
 from dataclasses import replace
@@ -76,16 +75,6 @@ EXPORTS: dict[str, tuple[str, LlamaSpec]] = {
 }
 
 
-def transformers() -> Any:
-    """The library; it imports torchvision, whose stand-ins are allowed where it does not fit the installed torch."""
-    from catransformers.models.loading.torchvision_compat import declare_operators
-
-    pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
-
-
 def random_net(spec: LlamaSpec, seed: int = 0) -> Llama:
     net = Llama(spec)
     generator = torch.Generator().manual_seed(seed)
@@ -115,12 +104,11 @@ def write(net: Llama, folder: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", EXPORTS)
 @torch.no_grad()
-def test_an_export_loads_in_the_stock_class_with_equal_outputs(name: str, tmp_path: Path) -> None:
-    library = transformers()
+def test_an_export_loads_in_the_stock_class_with_equal_outputs(transformers: Any, name: str, tmp_path: Path) -> None:
     kind, spec = EXPORTS[name]
     net = random_net(spec)
     write(net, tmp_path)
-    model, report = library.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
+    model, report = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, output_loading_info=True)
     assert type(model).__name__ == kind
     assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     ids = tokens(40)
@@ -145,14 +133,13 @@ def test_an_export_comes_back_bit_for_bit(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", EXPORTS)
-def test_what_the_library_saves_is_read_again(name: str, tmp_path: Path) -> None:
+def test_what_the_library_saves_is_read_again(transformers: Any, name: str, tmp_path: Path) -> None:
     """Its own writing of the same model: other keys, rotary settings in another place."""
-    library = transformers()
     _, spec = EXPORTS[name]
     net = random_net(spec)
     (tmp_path / "ours").mkdir()
     write(net, tmp_path / "ours")
-    library.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
+    transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
     config = json.loads((tmp_path / "theirs/config.json").read_text(encoding="utf-8"))
     assert "rope_parameters" in config
     again = spec_from_huggingface(config, "config.json")
@@ -163,11 +150,10 @@ def test_what_the_library_saves_is_read_again(name: str, tmp_path: Path) -> None
     assert all(torch.equal(found[key], tensor) for key, tensor in net.state_dict().items())
 
 
-def test_half_precision_stays_so_in_an_export(tmp_path: Path) -> None:
-    library = transformers()
+def test_half_precision_stays_so_in_an_export(transformers: Any, tmp_path: Path) -> None:
     net = random_net(SPEC).to(torch.bfloat16)
     assert write(net, tmp_path)["torch_dtype"] == "bfloat16"
-    model = library.AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype="auto")
     assert model.dtype == torch.bfloat16
 
 
@@ -287,15 +273,14 @@ def test_all_of_it_is_told_at_once() -> None:
 
 
 @torch.no_grad()
-def test_a_window_limits_texts_to_what_it_covers_and_says_so() -> None:
+def test_a_window_limits_texts_to_what_it_covers_and_says_so(transformers: Any) -> None:
     """Up to the window the library's outputs are ours, one token later they are not."""
-    library = transformers()
-    config = library.MistralConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"}, sliding_window=16)
+    config = transformers.MistralConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"}, sliding_window=16)
     with pytest.warns(CatransformersWarning, match="16 tokens back .* limited to these, of 64"):
         spec = spec_from_huggingface(config.to_dict(), "config.json")
     assert (spec.max_tokens, spec.prompt_tokens, spec.new_tokens) == (16, 13, 3)
     net = random_net(replace(spec, max_tokens=64))
-    model = library.MistralForCausalLM(config).eval()
+    model = transformers.MistralForCausalLM(config).eval()
     model.load_state_dict(to_huggingface(net)[1])
     ids = tokens(17)
     ours, theirs = net(ids), model(ids, use_cache=False).logits

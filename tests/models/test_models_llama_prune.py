@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from collections.abc import Mapping
 from copy import deepcopy
@@ -228,17 +226,11 @@ def test_other_heads_and_growth_are_refused(net: Llama) -> None:
 
 
 @torch.no_grad()
-def test_a_pruned_net_loads_in_a_stock_class(net: Llama, tmp_path: Path) -> None:
-    from catransformers.models.loading.torchvision_compat import declare_operators
-
-    pytest.importorskip("transformers", reason='needs pip install "catransformers[hf]"')
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    library = importlib.import_module("transformers")
+def test_a_pruned_net_loads_in_a_stock_class(transformers: Any, net: Llama, tmp_path: Path) -> None:
     smaller = net.spec.with_dimensions({"layers": 3, "kv_heads": 3, "embed_dim": 17, "ffn_dim": 29})
     pruned = prune(net, smaller, scores())
     config, tensors = to_huggingface(pruned)
     (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
     save_file(tensors, tmp_path / "model.safetensors")
-    model = library.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert distance(model(tokens(), use_cache=False).logits, pruned(tokens())) <= 1e-6

@@ -18,27 +18,9 @@ from catransformers.models.families.nets import make_net
 from catransformers.models.loading.base import Base, load_base, spec_of_base
 from catransformers.models.loading.preprocess import HALF, Preprocess
 from catransformers.models.loading.storage import save_model
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.dimensions import EncoderSpec, VisionSpec
 from catransformers.workloads.spec import BertSpec, ClipSpec, LlamaSpec, ModelSpec, VitSpec
 from catransformers.workloads.vit import parameters as vit_parameters
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("transformers is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
-
-
-@pytest.fixture(scope="module")
-def timm() -> Any:
-    if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed")
-    declare_operators()
-    return importlib.import_module("timm")
 
 
 @pytest.fixture(autouse=True)

@@ -42,15 +42,6 @@ SMALL_CONFIGURATION = {
 }
 
 
-@pytest.fixture(scope="module")
-def open_clip() -> Any:
-    """open_clip, with torchvision's operators declared if this machine's torchvision does not fit."""
-    if importlib.util.find_spec("open_clip") is None:
-        pytest.skip("open_clip is not installed")
-    declare_operators()
-    return importlib.import_module("open_clip")
-
-
 def flat_scores(spec: ClipSpec) -> Importance:
     def encoder(e: VisionSpec | TextSpec) -> StackImportance:
         shapes = ((e.layers, e.heads), (e.layers, e.ffn_dim), (e.embed_dim,), (e.layers,))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +11,6 @@ from PIL import Image
 
 from catransformers.errors import InputError
 from catransformers.models.loading.preprocess import CLIP_MEAN, CLIP_STD, Preprocess, preprocess_from
-from catransformers.models.loading.torchvision_compat import declare_operators
 
 
 def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
@@ -21,10 +20,7 @@ def picture(width: int, height: int, mode: str = "RGB") -> Image.Image:
 
 @pytest.mark.parametrize("size", [(50, 37), (37, 50), (33, 33), (32, 32), (20, 64), (31, 90), (224, 225)])
 @pytest.mark.parametrize(("interpolation", "mode"), [("bicubic", "shortest"), ("bilinear", "squash")])
-def test_it_equals_open_clips_transform(size: tuple[int, int], interpolation: str, mode: str) -> None:
-    if importlib.util.find_spec("open_clip") is None:
-        pytest.skip("open_clip is not installed")
-    declare_operators()
+def test_it_equals_open_clips_transform(open_clip: Any, size: tuple[int, int], interpolation: str, mode: str) -> None:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
     theirs = image_transform_v2(PreprocessCfg(size=32, interpolation=interpolation, resize_mode=mode), is_train=False)

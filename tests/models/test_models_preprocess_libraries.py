@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
@@ -21,17 +19,8 @@ from catransformers.models.loading.preprocess import (
     preprocess_of_huggingface,
     preprocess_of_timm,
 )
-from catransformers.models.loading.torchvision_compat import declare_operators
 
 SIZES = [(50, 37), (37, 50), (33, 33), (32, 32), (64, 45), (31, 90), (224, 225)]
-
-
-def library(name: str) -> Any:
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"{name} is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module(name)
 
 
 def picture(width: int, height: int) -> Image.Image:
@@ -48,8 +37,7 @@ def picture(width: int, height: int) -> Image.Image:
         {},
     ],
 )
-def test_it_equals_timm_s_evaluation_transform(settings: dict[str, Any]) -> None:
-    timm = library("timm")
+def test_it_equals_timm_s_evaluation_transform(timm: Any, settings: dict[str, Any]) -> None:
     given = timm.data.resolve_data_config(pretrained_cfg={"input_size": (3, 32, 32), **settings})
     theirs = timm.data.create_transform(**given, is_training=False)
     ours = preprocess_of_timm(settings, 32, "here")
@@ -70,8 +58,7 @@ PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("backend", ["", "Pil"])
 @pytest.mark.parametrize("name", PROCESSORS)
-def test_it_equals_transformers_processors(name: str, backend: str) -> None:
-    transformers = library("transformers")
+def test_it_equals_transformers_processors(transformers: Any, name: str, backend: str) -> None:
     kind, settings = PROCESSORS[name]
     theirs = getattr(transformers, kind + backend, None)
     if theirs is None:
@@ -90,8 +77,8 @@ def test_it_equals_transformers_processors(name: str, backend: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["CLIPImageProcessor", "ViTImageProcessor", "DeiTImageProcessor"])
-def test_what_a_file_leaves_out_is_the_processor_s_default(kind: str) -> None:
-    processor = getattr(library("transformers"), kind)()
+def test_what_a_file_leaves_out_is_the_processor_s_default(transformers: Any, kind: str) -> None:
+    processor = getattr(transformers, kind)()
     written = {key: value for key, value in processor.to_dict().items() if value is not None}
     assert preprocess_of_huggingface({"image_processor_type": kind}, 224, "here") == preprocess_of_huggingface(
         written, 224, "here"

@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,6 @@ from hypothesis import strategies as st
 from catransformers.errors import InputError
 from catransformers.models.loading import tokenizer as text_tokens
 from catransformers.models.loading.tokenizer import TextTokenizer, train_bpe, train_wordpiece
-from catransformers.models.loading.torchvision_compat import declare_operators
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None, reason="the extra 'hf' is not installed"
@@ -211,11 +211,7 @@ def test_files_that_are_no_tokeniser_are_refused(tmp_path: Path, content: bytes)
         TextTokenizer(tmp_path / "other.json")
 
 
-def test_a_folder_with_a_vocabulary_only_is_read_through_transformers(tmp_path: Path) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra 'hf' is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
+def test_a_folder_with_a_vocabulary_only_is_read_through_transformers(transformers: Any, tmp_path: Path) -> None:
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "dog", "##s", "barks"]
     (tmp_path / "vocab.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}), encoding="utf-8")
@@ -227,11 +223,7 @@ def test_a_folder_with_a_vocabulary_only_is_read_through_transformers(tmp_path: 
     assert torch.equal(TextTokenizer(tmp_path).encode([("The dogs", "barks")], 9)["tokens"], batch["tokens"])
 
 
-def test_a_folder_without_tokeniser_says_what_to_do(tmp_path: Path) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra 'hf' is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
+def test_a_folder_without_tokeniser_says_what_to_do(transformers: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         TextTokenizer(tmp_path)
     (problem,) = caught.value.problems
@@ -253,13 +245,8 @@ def test_a_missing_library_is_told_with_its_extra(monkeypatch: pytest.MonkeyPatc
         train_bpe(TEXTS, 400)
 
 
-def test_transformers_reads_our_files_the_same_way(words: TextTokenizer, tmp_path: Path) -> None:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("the extra 'hf' is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
+def test_transformers_reads_our_files_the_same_way(transformers: Any, words: TextTokenizer, tmp_path: Path) -> None:
     words.save(tmp_path / "tokenizer.json")
-    transformers = importlib.import_module("transformers")
     theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"), pad_token="[PAD]")
     for length in (7, 40):
         for text in (TEXTS[0], (TEXTS[1], TEXTS[2])):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections import Counter
 from itertools import pairwise
 from math import prod
@@ -19,7 +17,6 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from catransformers.errors import InputError
 from catransformers.models.families.clip import Clip
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.models.tracing.trace import count_parameters, trace
 from catransformers.workloads import bert, clip, families, llama, vit
 from catransformers.workloads.operators import Gemm, VectorOp, Workload
@@ -29,15 +26,6 @@ from catransformers.workloads.zoo import ZOO, embedded_spec, named_spec
 META = torch.device("meta")
 IDS = {tokens: torch.zeros(1, tokens, dtype=torch.long, device=META) for tokens in (1, 64, 77, 128, 512)}
 IMAGE = torch.empty(1, 3, 224, 224, device=META)
-
-
-def library(name: str, extra: str) -> Any:
-    """An optional library, imported although torchvision may not fit."""
-    if importlib.util.find_spec(name) is None:
-        pytest.skip(f"the extra {extra!r} is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module(name)
 
 
 def values(work: Workload) -> Counter[str]:
@@ -71,8 +59,7 @@ def agree(traced: Workload, closed: Workload, module: nn.Module, parameters: int
 
 
 @pytest.mark.parametrize("name", ["ViT-B-16", "ViT-B-32", "ViT-L-14", "ViT-H-14"])
-def test_open_clip_agrees_with_the_closed_form(name: str) -> None:
-    open_clip = library("open_clip", "clip")
+def test_open_clip_agrees_with_the_closed_form(open_clip: Any, name: str) -> None:
     with META:  # else its numbers are made first
         model = open_clip.create_model(name, device="meta").eval()
     spec = ZOO[name]
@@ -95,8 +82,7 @@ def test_our_clip_agrees_with_the_closed_form_pruned_too() -> None:
         assert count_parameters(model) == clip.parameters(spec)
 
 
-def test_timm_vit_agrees_with_the_closed_form() -> None:
-    timm = library("timm", "vit")
+def test_timm_vit_agrees_with_the_closed_form(timm: Any) -> None:
     with META:
         for name in ("vit_base_patch16_224", "vit_tiny_patch16_224"):
             model, spec = timm.create_model(name).eval(), named_spec(name)
@@ -107,8 +93,7 @@ def test_timm_vit_agrees_with_the_closed_form() -> None:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_hugging_face_vit_agrees_with_the_closed_form(attention: str) -> None:
-    transformers = library("transformers", "hf")
+def test_hugging_face_vit_agrees_with_the_closed_form(transformers: Any, attention: str) -> None:
     config = transformers.ViTConfig(num_labels=1000, attn_implementation=attention)
     with META:
         model = transformers.ViTForImageClassification(config).eval()
@@ -119,8 +104,7 @@ def test_hugging_face_vit_agrees_with_the_closed_form(attention: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "tokens"), [("bert-base", 128), ("bert-base", 512), ("bert-large", 64)])
-def test_bert_agrees_with_the_closed_form(name: str, tokens: int) -> None:
-    transformers = library("transformers", "hf")
+def test_bert_agrees_with_the_closed_form(transformers: Any, name: str, tokens: int) -> None:
     spec = named_spec(name).with_dimensions({"tokens": tokens})
     e = spec.encoder  # type: ignore[union-attr]
     config = transformers.BertConfig(
@@ -142,8 +126,7 @@ def test_bert_agrees_with_the_closed_form(name: str, tokens: int) -> None:
     assert values(work)["embedding"] == 3 * tokens * e.embed_dim  # positions and types are looked up, then added
 
 
-def test_distilbert_and_minilm_agree_with_the_closed_form() -> None:
-    transformers = library("transformers", "hf")
+def test_distilbert_and_minilm_agree_with_the_closed_form(transformers: Any) -> None:
     with META:
         distil = transformers.DistilBertForSequenceClassification(transformers.DistilBertConfig()).eval()
         config = transformers.BertConfig(
@@ -155,8 +138,7 @@ def test_distilbert_and_minilm_agree_with_the_closed_form() -> None:
         agree(trace(model, IDS[128]), bert.workload(spec), model, bert.parameters(spec))  # type: ignore[arg-type]
 
 
-def hugging_face_llama(spec: LlamaSpec) -> Any:
-    transformers = library("transformers", "hf")
+def hugging_face_llama(transformers: Any, spec: LlamaSpec) -> Any:
     config = transformers.LlamaConfig(
         vocab_size=spec.vocab_size,
         hidden_size=spec.embed_dim,
@@ -173,17 +155,17 @@ def hugging_face_llama(spec: LlamaSpec) -> Any:
 
 
 @pytest.mark.parametrize("name", ["Llama-2-7B", "Llama-3.1-8B", "Llama-3.2-1B", "TinyLlama-1.1B"])
-def test_llama_agrees_with_the_closed_form(name: str) -> None:
+def test_llama_agrees_with_the_closed_form(transformers: Any, name: str) -> None:
     spec = named_spec(name)
     assert isinstance(spec, LlamaSpec)
-    model = hugging_face_llama(spec)
+    model = hugging_face_llama(transformers, spec)
     assert model.num_parameters() == llama.parameters(spec)
     prefill = trace(model, IDS[512], use_cache=False, logits_to_keep=1)
     agree(prefill, llama.prefill(spec), model, llama.parameters(spec))
     unneeded = 511 * spec.embed_dim  # the library normalises every token before it drops all but the last
     assert values(prefill)["norm"] == values(llama.prefill(spec))["norm"] + unneeded
 
-    cache = importlib.import_module("transformers").DynamicCache()
+    cache = transformers.DynamicCache()
     for layer in range(spec.layers):
         shape = (1, spec.kv_heads, 512, spec.head_dim)
         cache.update(torch.empty(shape, device=META), torch.empty(shape, device=META), layer)
@@ -194,12 +176,12 @@ def test_llama_agrees_with_the_closed_form(name: str) -> None:
     assert decode.activation_bytes > llama.decode_part(one).cache_bytes - 2 * spec.layers * spec.kv_dim
 
 
-def test_pruned_llama_agrees_with_the_closed_form() -> None:
+def test_pruned_llama_agrees_with_the_closed_form(transformers: Any) -> None:
     spec = named_spec("Llama-3.1-8B").with_dimensions(
         {"layers": 2, "kv_heads": 3, "embed_dim": 1020, "ffn_dim": 777, "prompt_tokens": 64}
     )
     assert isinstance(spec, LlamaSpec)
-    model = hugging_face_llama(spec)
+    model = hugging_face_llama(transformers, spec)
     work = trace(model, IDS[64], use_cache=False, logits_to_keep=1)
     agree(work, llama.prefill(spec), model, llama.parameters(spec))
 
@@ -571,8 +553,7 @@ def test_a_failed_trace_leaves_no_hooks() -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet18", "swin_tiny_patch4_window7_224", "efficientnet_b0", "convnext_tiny"])
-def test_other_families_agree_with_torchs_own_counter(name: str) -> None:
-    timm = library("timm", "vit")
+def test_other_families_agree_with_torchs_own_counter(timm: Any, name: str) -> None:
     with META:
         model = timm.create_model(name).eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -29,7 +29,6 @@ from catransformers.models.formats.vit import (
     to_timm,
 )
 from catransformers.models.loading.storage import assign_tensors
-from catransformers.models.loading.torchvision_compat import declare_operators
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitSpec, parameters
 from catransformers.workloads.zoo import MODELS
@@ -86,23 +85,6 @@ def loaded(spec: VitSpec, tensors: dict[str, Tensor]) -> Vit:
 def same(ours: Tensor, theirs: Tensor) -> None:
     assert ours.std() > 0.01
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
-
-
-@pytest.fixture(scope="module")
-def timm() -> Any:
-    if importlib.util.find_spec("timm") is None:
-        pytest.skip("timm is not installed")
-    declare_operators()
-    return importlib.import_module("timm")
-
-
-@pytest.fixture(scope="module")
-def transformers() -> Any:
-    if importlib.util.find_spec("transformers") is None:
-        pytest.skip("transformers is not installed")
-    if importlib.util.find_spec("torchvision") is not None:
-        declare_operators()
-    return importlib.import_module("transformers")
 
 
 # --- timm ---

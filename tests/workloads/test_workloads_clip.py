@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catransformers.errors import InputError
-from catransformers.workloads import clip
+from catransformers.workloads import blocks, clip
 from catransformers.workloads.operators import Gemm
 from catransformers.workloads.spec import ClipSpec
 from catransformers.workloads.zoo import ZOO, named_spec
@@ -51,10 +51,10 @@ def test_weight_bytes_are_the_parameters_at_eight_bits(spec):
 @given(pruned_specs())
 def test_gemm_weights_and_biases_account_for_the_matrices(spec):
     for component, encoder in (("vision", spec.vision), ("text", spec.text)):
-        layer = clip.layer_workload(encoder, component)
+        layer = blocks.layer_workload(encoder, component)
         stored = sum(op.k * op.n * op.count for op in layer if isinstance(op, Gemm) and op.weights)
         biases = sum(op.n * op.count for op in layer if isinstance(op, Gemm) and op.bias)
-        assert stored + biases + 4 * encoder.embed_dim == clip.layer_parameters(encoder)
+        assert stored + biases + 4 * encoder.embed_dim == blocks.layer_parameters(encoder)
 
 
 @given(pruned_specs(), st.integers(1, 5))
@@ -94,7 +94,7 @@ def test_damaged_spec_is_an_input_error():
 def test_a_working_set_holds_the_norm_beside_queries_keys_and_values():
     text = named_spec("ViT-B-16").with_dimensions({"text.heads": 6, "text.ffn_dim": 1024}).text
     s, d, a = text.tokens, text.embed_dim, text.attention_dim
-    assert clip.layer_workload(text, "text").activation_bytes == 2 * s * d + 3 * s * a
+    assert blocks.layer_workload(text, "text").activation_bytes == 2 * s * d + 3 * s * a
 
 
 @pytest.mark.parametrize(

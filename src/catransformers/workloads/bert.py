@@ -33,9 +33,7 @@ from catransformers.workloads.dimensions import (
     SIZE,
     Encoder,
     EncoderSpec,
-    check_dimensions,
-    encoder_dimensions,
-    plain,
+    OneEncoderSpec,
     read_spec,
     words,
 )
@@ -51,7 +49,7 @@ PoolerActivation = Literal["tanh", "relu"]
 
 
 @dataclass(frozen=True, slots=True)
-class BertSpec:
+class BertSpec(OneEncoderSpec):
     """A BERT model.
 
     Args:
@@ -86,27 +84,13 @@ class BertSpec:
         """The longest text that the table of positions admits."""
         return self.positions - self.position_offset
 
-    def dimensions(self) -> dict[str, int]:
-        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
-        return encoder_dimensions(self.encoder)
-
     def usage(self) -> dict[str, int]:
         """What else `with_dimensions` may set: the length of a text, 1 … `max_tokens`."""
         return {"tokens": self.encoder.tokens}
 
-    def with_dimensions(self, values: Mapping[str, int]) -> BertSpec:
-        """This spec with some prunable dimensions, or `tokens`, replaced.
-
-        Raises:
-            InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for
-                `tokens` outside 1 … `max_tokens`; all at once.
-        """
-        check_dimensions(self.dimensions(), values, {"tokens": (1, self.max_tokens)}).finish()
-        return replace(self, encoder=replace(self.encoder, **values))
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
-        return {"family": self.family} | plain(self) | {"encoder": plain(self.encoder)}
+    def usage_ranges(self) -> dict[str, tuple[int, int]]:
+        """Texts are as long as the table of positions admits, at most."""
+        return {"tokens": (1, self.max_tokens)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> BertSpec:

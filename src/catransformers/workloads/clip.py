@@ -11,8 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from catransformers.reading import Rule, Table
-from catransformers.workloads import blocks
-from catransformers.workloads.blocks import embedding, layer_norm, linear, with_parameters
+from catransformers.workloads.blocks import (
+    embedding,
+    layer_norm,
+    layer_parameters,
+    layer_workload,
+    linear,
+    with_parameters,
+)
 from catransformers.workloads.dimensions import (
     PRUNABLE,
     SIZE,
@@ -93,11 +99,6 @@ class ClipSpec:
         return cls(**read_spec(data, cls.family, rules))
 
 
-def layer_parameters(e: EncoderSpec) -> int:
-    """Parameters of one block: Q, K, V and output projections, FFN, two LayerNorms, all biases."""
-    return blocks.layer_parameters(e)
-
-
 def stem_parameters(e: EncoderSpec, projection_dim: int) -> int:
     """Parameters of an encoder outside its blocks (embeddings, outer norms, projection)."""
     d = e.embed_dim
@@ -114,11 +115,6 @@ def parameters(spec: ClipSpec) -> int:
     return 1 + sum(
         e.layers * layer_parameters(e) + stem_parameters(e, spec.projection_dim) for e in (spec.vision, spec.text)
     )
-
-
-def layer_workload(e: EncoderSpec, component: str) -> Workload:
-    """One block of an encoder: pre-norm attention and FFN with their residual sums."""
-    return blocks.layer_workload(e, component)
 
 
 def stem_workload(e: EncoderSpec, component: str, projection_dim: int) -> Workload:

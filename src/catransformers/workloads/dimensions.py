@@ -7,8 +7,8 @@ admits). Both are set by name through one checked path that tells every mistake 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar, Self
 
 from catransformers.errors import InputError, Problem, Problems, nearest
 from catransformers.reading import Choice, Flag, Number, Rule, Table, Unknown, read_table
@@ -100,6 +100,45 @@ def encoder_dimensions(encoder: EncoderSpec, prefix: str = "") -> dict[str, int]
 def plain(spec: object) -> dict[str, Any]:
     """The fields of a flat spec as plain data."""
     return {f.name: getattr(spec, f.name) for f in fields(spec)}  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True)
+class OneEncoderSpec:
+    """What the specs of models that are one encoder and a stem share.
+
+    Args:
+        encoder: the encoder.
+    """
+
+    encoder: EncoderSpec
+
+    family: ClassVar[str]
+
+    def dimensions(self) -> dict[str, int]:
+        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
+        return encoder_dimensions(self.encoder)
+
+    def usage(self) -> dict[str, int]:
+        """What else `with_dimensions` may set: nothing, an image's size fixes the tokens."""
+        return {}
+
+    def usage_ranges(self) -> dict[str, tuple[int, int]]:
+        """The least and the greatest of each `usage`."""
+        return {}
+
+    def with_dimensions(self, values: Mapping[str, int]) -> Self:
+        """This spec with some prunable dimensions, or `usage`, replaced.
+
+        Raises:
+            InputError: for unknown names, for dimensions outside 1 … this spec's own (pruning never grows) and for
+                usage outside its range; all at once.
+        """
+        check_dimensions(self.dimensions(), values, self.usage_ranges()).finish()
+        return replace(self, encoder=replace(self.encoder, **values))
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
+        return {"family": self.family} | plain(self) | {"encoder": plain(self.encoder)}
 
 
 def words(*options: str) -> Rule:

@@ -141,6 +141,14 @@ class LlamaSpec:
         heads = values.get("kv_heads", self.kv_heads) * self.group_size
         return replace(self, **{**values, "heads": heads})  # type: ignore[arg-type] # sizes all
 
+    def problems(self, where: str = "") -> Problems:
+        """What in its sizes disagrees, told by names with `where` before them."""
+        problems = Problems()
+        if self.heads % self.kv_heads:
+            allowed = f"multiples of {self.kv_heads}"
+            problems.append(Problem(f"{where}heads", f"{self.heads} are not whole groups", allowed))
+        return problems
+
     def _too_long(self, prompt: int, new: int, where: str) -> list[Problem]:
         if prompt + new <= self.max_tokens:
             return []
@@ -165,10 +173,8 @@ class LlamaSpec:
         rules |= {"norm_eps": ABOVE_0, "rope_theta": ABOVE_0, "rope_scaling": _read_scaling}
         defaults = {f.name: f.default for f in fields(cls) if f.default is not MISSING}
         spec = cls(**read_spec(data, cls.family, rules, **defaults))
-        problems, where = Problems(), "model spec: "
-        if spec.heads % spec.kv_heads:
-            allowed = f"multiples of {spec.kv_heads}"
-            problems.append(Problem(f"{where}heads", f"{spec.heads} are not whole groups", allowed))
+        where = "model spec: "
+        problems = spec.problems(where)
         problems += spec._too_long(spec.prompt_tokens, spec.new_tokens, where)
         problems.finish()
         return spec
@@ -180,13 +186,6 @@ def _read_scaling(data: Any, where: str) -> RopeScaling | None:
         return None
     Problems(check_rope_scaling(data, f"{where}.")).finish()
     return rope_scaling(data)
-
-
-def check_number(value: object, where: str) -> list[Problem]:
-    """The mistake, if any, in what should be a finite number above 0."""
-    problems = Problems()
-    problems.of(ABOVE_0, value, where)
-    return problems
 
 
 def check_rope_scaling(data: object, where: str, original_max: str = "original_max") -> list[Problem]:

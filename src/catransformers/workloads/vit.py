@@ -26,10 +26,8 @@ from catransformers.workloads.dimensions import (
     COUNT,
     FLAG,
     Encoder,
+    OneEncoderSpec,
     VisionSpec,
-    check_dimensions,
-    encoder_dimensions,
-    plain,
     read_spec,
     words,
 )
@@ -43,7 +41,7 @@ VitActivation = Literal["gelu", "gelu_tanh", "quick_gelu"]
 
 
 @dataclass(frozen=True, slots=True)
-class VitSpec:
+class VitSpec(OneEncoderSpec):
     """A vision transformer with a linear classifier.
 
     Args:
@@ -70,34 +68,16 @@ class VitSpec:
         """Patches of an image."""
         return self.encoder.tokens - self.class_token
 
-    def dimensions(self) -> dict[str, int]:
-        """The prunable dimensions by name, in a fixed order: `layers, ffn_dim, embed_dim, heads`."""
-        return encoder_dimensions(self.encoder)
-
-    def usage(self) -> dict[str, int]:
-        """What else `with_dimensions` may set: nothing, the image's size fixes the tokens."""
-        return {}
-
-    def with_dimensions(self, values: Mapping[str, int]) -> VitSpec:
-        """This spec with some prunable dimensions replaced.
-
-        Raises:
-            InputError: for unknown names and for values outside 1 … this spec's own (pruning never grows); all at once.
-        """
-        check_dimensions(self.dimensions(), values).finish()
-        return replace(self, encoder=replace(self.encoder, **values))
-
-    def to_dict(self) -> dict[str, object]:
-        """Plain data that `from_dict` reads back; the `model` object of `--json`."""
-        return {
-            "family": self.family,
-            "encoder": plain(self.encoder),
-            "classes": self.classes,
-            "class_token": self.class_token,
-            "pooling": self.pooling,
-            "norm_eps": self.norm_eps,
-            "activation": self.activation,
-        }
+    def problems(self, where: str = "") -> Problems:
+        """What in it disagrees, told by names with `where` before them."""
+        problems, encoder = Problems(), self.encoder
+        tokens = (encoder.image_size // encoder.patch_size) ** 2 + self.class_token
+        if encoder.tokens != tokens:
+            what = f"{encoder.tokens} do not fit image and patches"
+            problems.append(Problem(f"{where}encoder.tokens", what, str(tokens)))
+        if self.pooling == "class" and not self.class_token:
+            problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean, normed_mean"))
+        return problems
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> VitSpec:
@@ -115,14 +95,7 @@ class VitSpec:
             "activation": words(*get_args(VitActivation)),
         }
         spec = cls(**read_spec(data, cls.family, rules, norm_eps=1e-6, activation="gelu"))
-        problems, encoder, where = Problems(), spec.encoder, "model spec: "
-        tokens = (encoder.image_size // encoder.patch_size) ** 2 + spec.class_token
-        if encoder.tokens != tokens:
-            what = f"{encoder.tokens} do not fit image and patches"
-            problems.append(Problem(f"{where}encoder.tokens", what, str(tokens)))
-        if spec.pooling == "class" and not spec.class_token:
-            problems.append(Problem(f"{where}pooling", "there is no class token to take", "mean, normed_mean"))
-        problems.finish()
+        spec.problems("model spec: ").finish()
         return spec
 
 

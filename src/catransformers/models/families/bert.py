@@ -20,45 +20,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.errors import InputError, Problem
+from catransformers.models.families.layers import ACTIVATIONS, initialise_normal, with_biases
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.bert import COMPONENT, BertSpec
 
-#: Standard deviation of the initial weights (BERT's published configuration, `initializer_range`).
-INITIAL_STD: Final = 0.02
-
-_BLOCK_AXES: Final = {
-    **{f"attention.self.{name}.weight": ("attention", "embed") for name in ("query", "key", "value")},
-    **{f"attention.self.{name}.bias": ("attention",) for name in ("query", "key", "value")},
-    "attention.output.dense.weight": ("embed", "attention"),
-    "attention.output.dense.bias": ("embed",),
-    "attention.output.LayerNorm.weight": ("embed",),
-    "attention.output.LayerNorm.bias": ("embed",),
-    "intermediate.dense.weight": ("ffn", "embed"),
-    "intermediate.dense.bias": ("ffn",),
-    "output.dense.weight": ("embed", "ffn"),
-    "output.dense.bias": ("embed",),
-    "output.LayerNorm.weight": ("embed",),
-    "output.LayerNorm.bias": ("embed",),
-}
+_BLOCK_AXES: Final = with_biases(
+    {
+        **dict.fromkeys((f"attention.self.{name}" for name in ("query", "key", "value")), ("attention", "embed")),
+        "attention.output.dense": ("embed", "attention"),
+        "attention.output.LayerNorm": ("embed",),
+        "intermediate.dense": ("ffn", "embed"),
+        "output.dense": ("embed", "ffn"),
+        "output.LayerNorm": ("embed",),
+    }
+)
 _STEM_AXES: Final = {
     "embeddings.word_embeddings.weight": ("vocabulary", "embed"),
     "embeddings.position_embeddings.weight": ("position", "embed"),
-    "embeddings.LayerNorm.weight": ("embed",),
-    "embeddings.LayerNorm.bias": ("embed",),
+    **with_biases({"embeddings.LayerNorm": ("embed",)}),
 }
 _TYPE_AXES: Final = {"embeddings.token_type_embeddings.weight": ("type", "embed")}
-_POOLER_AXES: Final = {"pooler.dense.weight": ("embed", "embed"), "pooler.dense.bias": ("embed",)}
-_CLASSIFIER_AXES: Final = {"classifier.weight": ("class", "embed"), "classifier.bias": ("class",)}
-
-
-def _activation(name: str) -> nn.Module:
-    kinds: dict[str, nn.Module] = {
-        "gelu": nn.GELU(),
-        "gelu_tanh": nn.GELU(approximate="tanh"),
-        "relu": nn.ReLU(),
-        "tanh": nn.Tanh(),
-    }
-    return kinds[name]
+_POOLER_AXES: Final = with_biases({"pooler.dense": ("embed", "embed")})
+_CLASSIFIER_AXES: Final = with_biases({"classifier": ("class", "embed")})
 
 
 class Embeddings(nn.Module):
@@ -146,7 +129,7 @@ class Dense(nn.Module):
     def __init__(self, inputs: int, outputs: int, activation: str) -> None:
         super().__init__()
         self.dense = nn.Linear(inputs, outputs)
-        self.activation = _activation(activation)
+        self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) in, (…, outputs) out."""
@@ -202,7 +185,7 @@ class Bert(Net):
         self.encoder = Encoder(spec)
         self.pooler = Dense(d, d, spec.pooler_activation) if spec.pooler else None
         self.classifier = nn.Linear(d, spec.classes) if spec.classes else None
-        self.apply(_initialise)
+        self.apply(initialise_normal)
 
     def hidden(self, tokens: Tensor, mask: Tensor | None = None, types: Tensor | None = None) -> Tensor:
         """The last states of all tokens.
@@ -282,11 +265,3 @@ class Bert(Net):
                 inputs=("tokens", "mask", "types"),
             ),
         )
-
-
-def _initialise(module: nn.Module) -> None:
-    """Normal weights, zero biases; norms are the identity from the start."""
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=INITIAL_STD)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)

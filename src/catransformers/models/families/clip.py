@@ -6,7 +6,7 @@ The names and shapes of all parameters are open_clip's, so that its state dict l
 outputs. The one difference: here the attention width a = heads·head_dim is free of the residual width d, so heads can
 be pruned without touching the head size, which `torch.nn.MultiheadAttention` cannot express.
 
-Shapes in comments: b batch, s tokens, d residual width, a attention width, h heads, e head size, p projection.
+Shapes in comments: b batch, s tokens, d residual width, a attention width, p projection.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from catransformers.errors import InputError, Problem
+from catransformers.models.families.layers import ACTIVATIONS, self_attention, with_biases
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.spec import ClipSpec, EncoderSpec, VisionSpec
 
@@ -27,45 +28,30 @@ INITIAL_LOGIT_SCALE = log(1 / 0.07)
 MAXIMAL_LOGIT_SCALE = log(100)
 
 
-class QuickGelu(nn.Module):
-    """x·σ(1.702x), the activation of the original CLIP."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape in, the same shape out."""
-        return x * torch.sigmoid(1.702 * x)
-
-
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "quick_gelu": QuickGelu}
-
 _BLOCK_AXES = {
-    "ln_1.weight": ("embed",),
-    "ln_1.bias": ("embed",),
     "attn.in_proj_weight": ("qkv", "embed"),
     "attn.in_proj_bias": ("qkv",),
-    "attn.out_proj.weight": ("embed", "attention"),
-    "attn.out_proj.bias": ("embed",),
-    "ln_2.weight": ("embed",),
-    "ln_2.bias": ("embed",),
-    "mlp.c_fc.weight": ("ffn", "embed"),
-    "mlp.c_fc.bias": ("ffn",),
-    "mlp.c_proj.weight": ("embed", "ffn"),
-    "mlp.c_proj.bias": ("embed",),
+    **with_biases(
+        {
+            "ln_1": ("embed",),
+            "attn.out_proj": ("embed", "attention"),
+            "ln_2": ("embed",),
+            "mlp.c_fc": ("ffn", "embed"),
+            "mlp.c_proj": ("embed", "ffn"),
+        }
+    ),
 }
 _VISION_AXES = {
     "visual.class_embedding": ("embed",),
     "visual.positional_embedding": ("token", "embed"),
     "visual.conv1.weight": ("embed", "colour", "row", "column"),
-    "visual.ln_pre.weight": ("embed",),
-    "visual.ln_pre.bias": ("embed",),
-    "visual.ln_post.weight": ("embed",),
-    "visual.ln_post.bias": ("embed",),
+    **with_biases({"visual.ln_pre": ("embed",), "visual.ln_post": ("embed",)}),
     "visual.proj": ("embed", "projection"),
 }
 _TEXT_AXES = {
     "positional_embedding": ("token", "embed"),
     "token_embedding.weight": ("vocabulary", "embed"),
-    "ln_final.weight": ("embed",),
-    "ln_final.bias": ("embed",),
+    **with_biases({"ln_final": ("embed",)}),
     "text_projection": ("embed", "projection"),
     "logit_scale": (),
 }
@@ -88,11 +74,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, s, d) in, (b, s, d) out."""
-        b, s, _ = x.shape
         qkv = F.linear(x, self.in_proj_weight, self.in_proj_bias)  # (b, s, 3a)
-        q, k, v = qkv.view(b, s, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # each (b, h, s, e)
-        context = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
-        out: Tensor = self.out_proj(context.transpose(1, 2).reshape(b, s, self.heads * self.head_dim))
+        out: Tensor = self.out_proj(self_attention(qkv, self.heads, self.head_dim, causal=self.causal))
         return out
 
 
@@ -107,7 +90,7 @@ class Block(nn.Module):
         self.mlp = nn.Sequential(
             OrderedDict(
                 c_fc=nn.Linear(spec.embed_dim, spec.ffn_dim),
-                gelu=_ACTIVATIONS[activation](),
+                gelu=ACTIVATIONS[activation](),
                 c_proj=nn.Linear(spec.ffn_dim, spec.embed_dim),
             )
         )
@@ -199,34 +182,25 @@ class Clip(Net):
 
     def stacks(self) -> tuple[Stack, ...]:
         """The vision and the text encoder."""
-        norms = ("ln_1", "ln_2")
-        return (
+        spec = self.spec
+        return tuple(
             Stack(
-                name="vision",
-                prefix="vision.",
-                blocks="visual.transformer.resblocks",
+                name=name,
+                prefix=f"{name}.",
+                blocks=f"{path}transformer.resblocks",
                 block_axes=_BLOCK_AXES,
-                stem_axes=_VISION_AXES,
-                head_size=self.spec.vision.head_dim,
+                stem_axes=stem_axes,
+                head_size=encoder.head_dim,
                 context="attn.out_proj",
                 neurons="mlp.c_proj",
-                norms=norms,
-                outer_norms=("visual.ln_post",),
-                inputs=("images",),
-            ),
-            Stack(
-                name="text",
-                prefix="text.",
-                blocks="transformer.resblocks",
-                block_axes=_BLOCK_AXES,
-                stem_axes=_TEXT_AXES,
-                head_size=self.spec.text.head_dim,
-                context="attn.out_proj",
-                neurons="mlp.c_proj",
-                norms=norms,
-                outer_norms=("ln_final",),
-                inputs=("tokens",),
-            ),
+                norms=("ln_1", "ln_2"),
+                outer_norms=(norm,),
+                inputs=(read,),
+            )
+            for name, encoder, path, stem_axes, norm, read in (
+                ("vision", spec.vision, "visual.", _VISION_AXES, "visual.ln_post", "images"),
+                ("text", spec.text, "", _TEXT_AXES, "ln_final", "tokens"),
+            )
         )
 
     def outputs(self, batch: Batch) -> dict[str, Tensor]:

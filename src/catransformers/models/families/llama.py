@@ -27,12 +27,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from catransformers.errors import InputError, Problem, Problems
+from catransformers.errors import InputError, Problem
+from catransformers.models.families.layers import initialise_normal
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.spec import LlamaSpec
-
-#: Standard deviation of all matrices before training (Hugging Face's `initializer_range`).
-INITIAL_STD = 0.02
 
 _BLOCK_AXES: dict[str, tuple[str, ...]] = {
     "input_layernorm.weight": ("embed",),
@@ -179,9 +177,7 @@ class Llama(Net):
 
     def __init__(self, spec: LlamaSpec) -> None:
         super().__init__()
-        problems = Problems()
-        if spec.heads % spec.kv_heads:
-            problems.append(Problem("heads", f"{spec.heads} are not whole groups", f"multiples of {spec.kv_heads}"))
+        problems = spec.problems()
         if spec.head_dim % 2:
             problems.append(Problem("head_dim", f"{spec.head_dim} is odd", "even sizes: rotary embeddings turn pairs"))
         problems.finish()
@@ -191,15 +187,7 @@ class Llama(Net):
         self.norm = nn.RMSNorm(spec.embed_dim, eps=spec.norm_eps)
         if not spec.tied_embeddings:
             self.lm_head = nn.Linear(spec.embed_dim, spec.vocab_size, bias=False)
-        self._initialise()
-
-    def _initialise(self) -> None:
-        """Normal matrices, biases zero, norms the identity."""
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=INITIAL_STD)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        self.apply(initialise_normal)
 
     def stacks(self) -> tuple[Stack, ...]:
         """The one stack, `decoder`: a prunable head is a key and value head with its group of query heads."""

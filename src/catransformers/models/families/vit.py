@@ -8,43 +8,29 @@ The one difference: here the attention width a = heads·head_dim is free of the 
 The class token, or the mean of the patches, is taken before the last norm, which then has one row to normalise. That is
 the same: the norm works row by row. It is not where the mean is of normalised patches (`normed_mean`).
 
-Shapes in comments: b batch, s tokens, d residual width, a attention width, h heads, e head size, p patch size.
+Shapes in comments: b batch, s tokens, d residual width, a attention width, p patch size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from catransformers.errors import Problem, Problems
-from catransformers.models.families.clip import QuickGelu
+from catransformers.models.families.layers import ACTIVATIONS, self_attention, with_biases
 from catransformers.models.families.net import Batch, Net, Stack
 from catransformers.workloads.dimensions import VisionSpec
 from catransformers.workloads.vit import VitSpec
 
-_ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
-    "gelu": nn.GELU,
-    "gelu_tanh": lambda: nn.GELU(approximate="tanh"),
-    "quick_gelu": QuickGelu,
-}
-
-_BLOCK_AXES: Mapping[str, tuple[str, ...]] = {
-    "norm1.weight": ("embed",),
-    "norm1.bias": ("embed",),
-    "attn.qkv.weight": ("qkv", "embed"),
-    "attn.qkv.bias": ("qkv",),
-    "attn.proj.weight": ("embed", "attention"),
-    "attn.proj.bias": ("embed",),
-    "norm2.weight": ("embed",),
-    "norm2.bias": ("embed",),
-    "mlp.fc1.weight": ("ffn", "embed"),
-    "mlp.fc1.bias": ("ffn",),
-    "mlp.fc2.weight": ("embed", "ffn"),
-    "mlp.fc2.bias": ("embed",),
-}
+_BLOCK_AXES = with_biases(
+    {
+        "norm1": ("embed",),
+        "attn.qkv": ("qkv", "embed"),
+        "attn.proj": ("embed", "attention"),
+        "norm2": ("embed",),
+        "mlp.fc1": ("ffn", "embed"),
+        "mlp.fc2": ("embed", "ffn"),
+    }
+)
 
 
 class PatchEmbed(nn.Module):
@@ -71,10 +57,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, s, d) in, (b, s, d) out."""
-        b, s, _ = x.shape
-        q, k, v = self.qkv(x).view(b, s, 3, self.heads, self.head_dim).permute(2, 0, 3, 1, 4)  # each (b, h, s, e)
-        context = F.scaled_dot_product_attention(q, k, v)
-        out: Tensor = self.proj(context.transpose(1, 2).reshape(b, s, self.heads * self.head_dim))
+        out: Tensor = self.proj(self_attention(self.qkv(x), self.heads, self.head_dim))
         return out
 
 
@@ -84,7 +67,7 @@ class Mlp(nn.Module):
     def __init__(self, spec: VisionSpec, activation: str) -> None:
         super().__init__()
         self.fc1 = nn.Linear(spec.embed_dim, spec.ffn_dim)
-        self.act = _ACTIVATIONS[activation]()
+        self.act = ACTIVATIONS[activation]()
         self.fc2 = nn.Linear(spec.ffn_dim, spec.embed_dim)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -128,13 +111,7 @@ class Vit(Net):
         super().__init__()
         self.spec = spec
         e, d = spec.encoder, spec.encoder.embed_dim
-        tokens = (e.image_size // e.patch_size) ** 2 + spec.class_token
-        problems = Problems()
-        if e.tokens != tokens:
-            problems.append(Problem("encoder.tokens", f"{e.tokens} do not fit image and patches", str(tokens)))
-        if spec.pooling == "class" and not spec.class_token:
-            problems.append(Problem("pooling", "there is no class token to take", "mean, normed_mean"))
-        problems.finish()
+        spec.problems().finish()
         if spec.class_token:
             self.cls_token = nn.Parameter(torch.empty(1, 1, d))
         self.pos_embed = nn.Parameter(torch.empty(1, e.tokens, d))
@@ -190,13 +167,10 @@ class Vit(Net):
         stem: dict[str, tuple[str, ...]] = {"cls_token": ("one", "one", "embed")} if spec.class_token else {}
         stem |= {
             "pos_embed": ("one", "tokens", "embed"),
-            "patch_embed.proj.weight": ("embed", "colours", "rows", "columns"),
-            "patch_embed.proj.bias": ("embed",),
-            f"{norm}.weight": ("embed",),
-            f"{norm}.bias": ("embed",),
+            **with_biases({"patch_embed.proj": ("embed", "colours", "rows", "columns"), norm: ("embed",)}),
         }
         if spec.classes:
-            stem |= {"head.weight": ("classes", "embed"), "head.bias": ("classes",)}
+            stem |= with_biases({"head": ("classes", "embed")})
         return (
             Stack(
                 name="vision",

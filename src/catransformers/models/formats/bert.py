@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from catransformers.errors import InputError, Problem, Problems, unknown_name
-from catransformers.models.families.bert import INITIAL_STD, Bert
+from catransformers.models.families.bert import Bert
+from catransformers.models.families.layers import INITIAL_STD
 from catransformers.models.loading.storage import assign_tensors
 from catransformers.workloads.bert import BertActivation, BertSpec
 from catransformers.workloads.spec import EncoderSpec

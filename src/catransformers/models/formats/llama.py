@@ -23,7 +23,9 @@ from torch import Tensor
 
 from catransformers.errors import CatransformersWarning, InputError, Problem, Problems, unknown_name
 from catransformers.models.families.llama import Llama
-from catransformers.workloads.llama import LlamaSpec, RopeScaling, check_number, check_rope_scaling, rope_scaling
+from catransformers.reading import read_table
+from catransformers.workloads.dimensions import ABOVE_0, SIZE
+from catransformers.workloads.llama import LlamaSpec, RopeScaling, check_rope_scaling, rope_scaling
 
 #: The `model_type`s that are this family.
 MODEL_TYPES: Final = ("llama", "mistral", "qwen2")
@@ -67,14 +69,16 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> LlamaSpec:
     kind = config.get("model_type")
     if kind not in MODEL_TYPES:
         raise InputError(unknown_name(f"{where}: model_type", "model type", str(kind), MODEL_TYPES))
-    problems = Problems(p for key in _SIZES for p in _check_size(config, key, where))
+    problems, sizes = Problems(), dict.fromkeys(_SIZES, SIZE)
+    read_table({key: config[key] for key in _SIZES if key in config}, sizes, f"{where}: ", problems)
     optional = [key for key in ("head_dim", "num_key_value_heads") if config.get(key) is not None]
     if "num_key_value_heads" not in config and kind != "llama":
         problems.append(Problem(f"{where}: num_key_value_heads", "missing"))
-    problems += [p for key in optional for p in _check_size(config, key, where)]
+    for key in optional:
+        problems.of(SIZE, config[key], f"{where}: {key}")
     problems += _foreign(config, where)
     if "rms_norm_eps" in config:
-        problems += check_number(config["rms_norm_eps"], f"{where}: rms_norm_eps")
+        problems.of(ABOVE_0, config["rms_norm_eps"], f"{where}: rms_norm_eps")
     else:
         problems.append(Problem(f"{where}: rms_norm_eps", "missing"))
     if type(config.get("tie_word_embeddings", False)) is not bool:
@@ -103,15 +107,6 @@ def spec_from_huggingface(config: Mapping[str, Any], where: str) -> LlamaSpec:
         rope_theta=theta,
         rope_scaling=scaling,
     )
-
-
-def _check_size(config: Mapping[str, Any], key: str, where: str) -> list[Problem]:
-    if key not in config:
-        return [Problem(f"{where}: {key}", "missing")]
-    value = config[key]
-    if type(value) is not int or value < 1:
-        return [Problem(f"{where}: {key}", f"{value!r} is not a size", "integers from 1")]
-    return []
 
 
 def _check_heads(config: Mapping[str, Any], where: str) -> list[Problem]:
@@ -186,7 +181,7 @@ def _longest(config: Mapping[str, Any], where: str) -> int:
     return int(window)
 
 
-def _rotary(config: Mapping[str, Any], where: str, problems: list[Problem]) -> tuple[float, RopeScaling | None]:
+def _rotary(config: Mapping[str, Any], where: str, problems: Problems) -> tuple[float, RopeScaling | None]:
     """Base and stretching of the rotary embeddings; what is wrong with them is added to `problems`."""
     key = "rope_scaling" if config.get("rope_scaling") else "rope_parameters"
     table = config.get(key) or {}
@@ -201,9 +196,7 @@ def _rotary(config: Mapping[str, Any], where: str, problems: list[Problem]) -> t
         return _DEFAULT_THETA, None
     theta = table.get("rope_theta", config.get("rope_theta"))
     theta = _DEFAULT_THETA if theta is None else theta
-    mistakes = check_number(theta, f"{where}: rope_theta")
-    problems += mistakes
-    theta = _DEFAULT_THETA if mistakes else float(theta)
+    theta = problems.of(ABOVE_0, theta, f"{where}: rope_theta") or _DEFAULT_THETA
     partial = table.get("partial_rotary_factor", config.get("partial_rotary_factor"))
     if partial not in (None, 1):
         problems.append(Problem(f"{where}: partial_rotary_factor", f"{partial!r} is not supported", "1"))
