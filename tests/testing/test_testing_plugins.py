@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tomllib
 from configparser import ConfigParser
 from datetime import timedelta
@@ -63,6 +61,7 @@ embodied_model = "toy-fab"
 [accuracy]
 task = "toy-scenes"
 steps = 1
+batch_size = 8
 [search]
 strategy = "toy-ladder"
 trials = 1
@@ -226,20 +225,21 @@ class TestToyGrid(Sources):
 
 
 def command(*arguments):
-    line = [sys.executable, "-m", "catransformers", *map(str, arguments)]
-    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=280)
+    """The exit status of a command in this process; a study's jobs are processes of their own, as ever."""
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, arguments)])
+    return ended.value.code
 
 
-def test_a_study_runs_with_what_the_plug_in_adds(tmp_path):
+def test_a_study_runs_with_what_the_plug_in_adds(tmp_path, capsys):
     """Its task, strategy, executor, meter and embodied model by the study file; its format by an option."""
     (tmp_path / "toy.toml").write_text(STUDY)
     out = tmp_path / "out"
-    done = command("search", tmp_path / "toy.toml", "--out", out)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert command("search", tmp_path / "toy.toml", "--out", out) == 0, capsys.readouterr()
     assert {path.parent.name for path in out.rglob("toy")} >= {"base", "0000"}
-    done = command("export", out, "--trial", 0, "--format", "toy-shapes", "--json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    (written,) = json.loads(done.stdout)["files"]
+    capsys.readouterr()
+    assert command("export", out, "--trial", 0, "--format", "toy-shapes", "--json") == 0, capsys.readouterr()
+    (written,) = json.loads(capsys.readouterr().out)["files"]
     assert "(" in Path(written).read_text()
 
 
@@ -252,9 +252,7 @@ def test_a_study_runs_with_what_the_plug_in_adds(tmp_path):
 )
 def test_unknown_names_list_the_plug_ins(tmp_path, capsys, right, wrong, told):
     (tmp_path / "toy.toml").write_text(STUDY.replace(f'"{right}"', f'"{wrong}"'))
-    with pytest.raises(SystemExit) as ended:
-        main(["search", str(tmp_path / "toy.toml"), "--out", str(tmp_path / "out")])
-    assert ended.value.code == 2
+    assert command("search", tmp_path / "toy.toml", "--out", tmp_path / "out") == 2
     assert told in " ".join(capsys.readouterr().err.split())
 
 
