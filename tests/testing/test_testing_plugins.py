@@ -83,12 +83,12 @@ def installed(monkeypatch):
 
 class TestToyFamily(FamilyConformance):
     def spec(self):
-        encoder = VisionSpec(2, 12, 8, 2, 4, 5, image_size=8, patch_size=4)
+        encoder = VisionSpec(2, 6, 4, 2, 2, 5, image_size=4, patch_size=2)
         return FAMILIES["toy-vit"].from_dict(VitSpec(encoder, 3).to_dict() | {"family": "toy-vit"})
 
     def batch(self):
-        images = torch.randn(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
-        return {"images": images, "labels": torch.tensor([0, 1, 2, 1])}
+        images = torch.randn(3, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+        return {"images": images, "labels": torch.tensor([0, 1, 2])}
 
     def loss(self, outputs, batch):
         return class_loss(outputs, batch)
