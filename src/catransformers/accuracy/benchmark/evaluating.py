@@ -12,7 +12,6 @@ from math import inf
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy.benchmark.finding import Dataset
@@ -22,7 +21,8 @@ from catransformers.accuracy.data import Faults, Sample, Samples, in_order
 from catransformers.accuracy.metrics.evaluation import BATCH, judge
 from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize, class_vectors, classify
-from catransformers.accuracy.tasks.on_data import image_of
+from catransformers.accuracy.tasks.image_classes import LabelledImage
+from catransformers.accuracy.tasks.on_data import ReadImage
 from catransformers.errors import InputError, Problem
 from catransformers.models.families.net import Batch, Net
 
@@ -57,16 +57,6 @@ class DatasetScore:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Make:
-    """A sample's image and class."""
-
-    preprocess: Callable[[Image.Image], Tensor]
-
-    def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
-        return {"images": image_of(sample, self.preprocess), "labels": torch.tensor(sample.label)}
-
-
 class _Run:
     """A pass over a data set's images and texts that counts what it hands out and remembers what it left out."""
 
@@ -74,13 +64,13 @@ class _Run:
         self,
         source: Samples,
         texts: int,
-        preprocess: Callable[[Image.Image], Tensor],
+        preprocess: ReadImage,
         tokenize: Tokenize,
         batch_size: int,
         workers: int,
         progress: Progress | None,
     ) -> None:
-        self.source, self.make, self.tokenizer = source, _Make(preprocess), tokenize
+        self.source, self.make, self.tokenizer = source, LabelledImage(preprocess), tokenize
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
         self.faults, self.broken = Faults(), set[str]()
         self._done, self._of = 0, texts + len(source)
@@ -125,7 +115,7 @@ class _Run:
 def evaluate_dataset(
     net: Net,
     dataset: Dataset,
-    preprocess: Callable[[Image.Image], Tensor],
+    preprocess: ReadImage,
     tokenize: Tokenize,
     *,
     batch_size: int = BATCH,

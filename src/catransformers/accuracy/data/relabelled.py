@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from catransformers.accuracy.data.samples import DataSource, Sample
-from catransformers.accuracy.data.splits import Splits
+from catransformers.accuracy.data.samples import DataSource, Sample, SourceOf
 
 
-@dataclass(frozen=True, slots=True)
-class Relabelled:
+@dataclass(frozen=True)
+class Relabelled(SourceOf):
     """A source with other labels.
 
     Args:
@@ -18,18 +17,7 @@ class Relabelled:
         labels: (classes,) the new label of each of its labels, a permutation.
     """
 
-    source: DataSource
     labels: tuple[int, ...]
-
-    @property
-    def where(self) -> str:
-        """The path it was read from."""
-        return self.source.where
-
-    @property
-    def splits(self) -> Splits:
-        """The source's."""
-        return self.source.splits
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -37,20 +25,13 @@ class Relabelled:
         names = dict(zip(self.labels, self.source.class_names, strict=True))
         return tuple(names[label] for label in range(len(names)))
 
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, i: int) -> str:
-        """What sample i is called."""
-        return self.source.name(i)
-
     def read(self, i: int) -> Sample:
         """Sample i, with its new label.
 
         Raises:
             UnreadableError: if it cannot be read.
         """
-        sample = self.source.read(i)
+        sample = super().read(i)
         return replace(sample, label=self.labels[sample.label])
 
 

@@ -83,6 +83,47 @@ class DataSource(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SourceOf:
+    """A source made of another one, which it is like in all that a subclass does not change.
+
+    Args:
+        source: the other one.
+    """
+
+    source: DataSource
+
+    @property
+    def where(self) -> str:
+        """The path it was read from."""
+        return self.source.where
+
+    @property
+    def splits(self) -> Splits:
+        """The other's."""
+        return self.source.splits
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The other's."""
+        return self.source.class_names
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def name(self, i: int) -> str:
+        """What sample i is called."""
+        return self.source.name(i)
+
+    def read(self, i: int) -> Sample:
+        """Sample i.
+
+        Raises:
+            UnreadableError: if it cannot be read.
+        """
+        return self.source.read(i)
+
+
 @dataclass(frozen=True, slots=True)
 class Samples:
     """A source whose samples are all listed (images by reference).

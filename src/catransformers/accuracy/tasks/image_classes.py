@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy.data import DataSource, Sample, open_data
 from catransformers.accuracy.tasks.classes import ClassesTask
-from catransformers.accuracy.tasks.on_data import for_classifier, image_of, image_reader
+from catransformers.accuracy.tasks.on_data import ReadImage, for_classifier, image_of, image_reader
 
 if TYPE_CHECKING:
     from catransformers.config.sections import AccuracySection
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 class LabelledImage:
     """A sample's image and class."""
 
-    preprocess: Callable[[Image.Image], Tensor]
+    preprocess: ReadImage
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
         """`images` and `labels`."""
@@ -43,9 +41,7 @@ class ImageClassesTask(ClassesTask):
     name = "image-classification"
     metrics = ("top_5", "mean_per_class_recall")
 
-    def __init__(
-        self, source: DataSource, section: AccuracySection, preprocess: Callable[[Image.Image], Tensor]
-    ) -> None:
+    def __init__(self, source: DataSource, section: AccuracySection, preprocess: ReadImage) -> None:
         super().__init__(source, section)
         self.preprocess = preprocess
 

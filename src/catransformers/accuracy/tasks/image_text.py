@@ -7,21 +7,21 @@ caption if its image does. A pool is the first images of its split with all of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
-from catransformers.accuracy.data import DataSource, Sample, open_data
+from catransformers.accuracy.data import Sample, open_data
 from catransformers.accuracy.metrics.evaluation import BATCH, judge
 from catransformers.accuracy.metrics.retrieval import score_similarity
 from catransformers.accuracy.metrics.score import Score
+from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.accuracy.tasks import PoolName
-from catransformers.accuracy.tasks.on_data import DataTask, image_of, image_reader
+from catransformers.accuracy.tasks.on_data import PairsTask, ReadImage, image_of, image_reader
 from catransformers.accuracy.training.losses import pair_loss
 from catransformers.models.families.net import Batch, Net, Outputs
 
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 class _Pair:
     """A sample's image and one of its captions: any in training, else the first."""
 
-    preprocess: Callable[[Image.Image], Tensor]
-    tokenize: Callable[[Sequence[str]], Tensor]
+    preprocess: ReadImage
+    tokenize: Tokenize
     training: bool
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -47,8 +47,8 @@ class _Pair:
 class _AllCaptions:
     """A sample's image and all of its captions, tokens (k, context)."""
 
-    preprocess: Callable[[Image.Image], Tensor]
-    tokenize: Callable[[Sequence[str]], Tensor]
+    preprocess: ReadImage
+    tokenize: Tokenize
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
         return {
@@ -67,28 +67,15 @@ def _side_by_side(made: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     }
 
 
-class RetrievalTask(DataTask):
+class RetrievalTask(PairsTask):
     """Retrieval on images with captions; see the module.
 
     Args:
         source: with an image and at least one caption a sample.
-        section: gives `workers` and `pool_samples`.
-        preprocess: an opened image → (3, h, w); the base model's.
-        tokenize: captions (n) → (n, context); the base model's.
+        section, preprocess, tokenize: see `PairsTask`.
     """
 
     name = "retrieval"
-    pairwise = True
-
-    def __init__(
-        self,
-        source: DataSource,
-        section: AccuracySection,
-        preprocess: Callable[[Image.Image], Tensor],
-        tokenize: Callable[[Sequence[str]], Tensor],
-    ) -> None:
-        super().__init__(source, section)
-        self.preprocess, self.tokenize = preprocess, tokenize
 
     def make(self, *, training: bool) -> _Pair:
         """Image and caption."""

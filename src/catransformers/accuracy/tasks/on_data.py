@@ -21,6 +21,7 @@ from torch import Tensor
 from catransformers.accuracy import data
 from catransformers.accuracy.data import DataSource, Sample, UnreadableError
 from catransformers.accuracy.metrics.evaluation import BATCH
+from catransformers.accuracy.metrics.zero_shot_classifier import Tokenize
 from catransformers.accuracy.tasks import PoolName, Progress, unknown_pool
 from catransformers.errors import InputError, Problem
 from catransformers.workloads.families import family_of
@@ -39,6 +40,8 @@ CALIBRATION_SAMPLES: Final = 512
 #: Tokens of a block of text where the study does not say.
 LANGUAGE_TOKENS: Final = 256
 
+#: An opened image → (3, h, w), as a base wants it.
+ReadImage = Callable[[Image.Image], Tensor]
 #: A sample and its random generator → tensors by name, without the batch's dimension.
 Make = Callable[[Sample, np.random.Generator], dict[str, Tensor]]
 Collate = Callable[[Sequence[data.loader.Made]], dict[str, Tensor]]
@@ -159,6 +162,23 @@ class DataTask(ABC):
             sys.stderr.write(f"{name} is skipped: {reason}\n")
 
 
+class PairsTask(DataTask):
+    """A task of a CLIP: images beside texts.
+
+    Args:
+        source: with an image a sample.
+        section: gives `workers` and `pool_samples`.
+        preprocess: an opened image → (3, h, w); the base model's.
+        tokenize: captions (n) → (n, context); the base model's.
+    """
+
+    pairwise = True
+
+    def __init__(self, source: DataSource, section: AccuracySection, preprocess: ReadImage, tokenize: Tokenize) -> None:
+        super().__init__(source, section)
+        self.preprocess, self.tokenize = preprocess, tokenize
+
+
 def drawn(indices: Sequence[int], most: int) -> list[int]:
     """All of some indices, or `most` of them: always the same draw, in their order."""
     if len(indices) <= most:
@@ -180,7 +200,7 @@ def image_reader(base: Base) -> Preprocess:
     return base.preprocess
 
 
-def image_of(sample: Sample, preprocess: Callable[[Image.Image], Tensor]) -> Tensor:
+def image_of(sample: Sample, preprocess: ReadImage) -> Tensor:
     """A sample's image as a net wants it, (3, h, w).
 
     Raises:

@@ -21,8 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from catransformers.accuracy.data import DataSource, Sample, UnreadableError
-from catransformers.accuracy.data.splits import Splits
+from catransformers.accuracy.data import Sample, UnreadableError
+from catransformers.accuracy.data.samples import SourceOf
 from catransformers.errors import InputError, Problem
 from catransformers.models.families.net import Batch
 from catransformers.models.loading.tokenizer import TextTokenizer
@@ -42,7 +42,8 @@ class _OfDocuments(Protocol):
     def document(self, i: int) -> int: ...
 
 
-class Stretches:
+@dataclass(frozen=True)
+class Stretches(SourceOf):
     """A source whose sample i is the text of piece i and, if that is short, of those that follow it.
 
     Args:
@@ -50,30 +51,12 @@ class Stretches:
         length: tokens that a stretch should give.
     """
 
-    def __init__(self, source: DataSource, length: int) -> None:
-        self.source, self.length = source, length
-
-    @property
-    def where(self) -> str:
-        """The path it was read from."""
-        return self.source.where
-
-    @property
-    def splits(self) -> Splits:
-        """The source's."""
-        return self.source.splits
+    length: int
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """None."""
         return ()
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def name(self, i: int) -> str:
-        """What the first piece is called."""
-        return self.source.name(i)
 
     def document(self, i: int) -> int:
         """The number of the document that piece i is of."""

@@ -6,14 +6,13 @@ images with their class's name in a template at random; images of one class are 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from catransformers.accuracy.data import DataSource, Sample, open_data
@@ -21,13 +20,14 @@ from catransformers.accuracy.metrics.score import Score
 from catransformers.accuracy.metrics.zero_shot_classifier import (
     DEFAULT_TEMPLATES,
     PLACES,
+    Tokenize,
     class_vectors,
     classify,
     fill,
 )
 from catransformers.accuracy.tasks import PoolName
 from catransformers.accuracy.tasks.image_classes import LabelledImage
-from catransformers.accuracy.tasks.on_data import DataTask, image_of, image_reader
+from catransformers.accuracy.tasks.on_data import PairsTask, ReadImage, image_of, image_reader
 from catransformers.accuracy.training.losses import contrastive_loss
 from catransformers.errors import InputError, Problem, Problems
 from catransformers.models.families.net import Batch, Net, Outputs
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 class _Named:
     """A sample's image, its class, and the class's name in a template: any in training, else the first."""
 
-    preprocess: Callable[[Image.Image], Tensor]
-    tokenize: Callable[[Sequence[str]], Tensor]
+    preprocess: ReadImage
+    tokenize: Tokenize
     names: tuple[str, ...]
     templates: tuple[str, ...]
     training: bool
@@ -57,14 +57,12 @@ class _Named:
         }
 
 
-class ZeroShotTask(DataTask):
+class ZeroShotTask(PairsTask):
     """Zero-shot classification of images; see the module.
 
     Args:
         source: with an image and a class a sample.
-        section: gives `workers` and `pool_samples`.
-        preprocess: an opened image → (3, h, w); the base model's.
-        tokenize: captions (n) → (n, context); the base model's.
+        section, preprocess, tokenize: see `PairsTask`.
         names: of the classes; None: the source's.
         templates: with a place for the name.
 
@@ -73,23 +71,21 @@ class ZeroShotTask(DataTask):
     """
 
     name = "zero-shot-classification"
-    pairwise = True
 
     def __init__(
         self,
         source: DataSource,
         section: AccuracySection,
-        preprocess: Callable[[Image.Image], Tensor],
-        tokenize: Callable[[Sequence[str]], Tensor],
+        preprocess: ReadImage,
+        tokenize: Tokenize,
         names: Sequence[str] | None = None,
         templates: Sequence[str] = DEFAULT_TEMPLATES,
     ) -> None:
-        super().__init__(source, section)
+        super().__init__(source, section, preprocess, tokenize)
         if names is not None and len(names) != len(source.class_names):
             what = f"{len(names)} names, and the data have {len(source.class_names)} classes"
             shown = ", ".join(source.class_names[:5]) + (", …" if len(source.class_names) > 5 else "")
             raise InputError(Problem("accuracy.class_names", what, f"a name a line, in the order of {shown}"))
-        self.preprocess, self.tokenize = preprocess, tokenize
         self.names = tuple(source.class_names if names is None else names)
         self.templates = tuple(templates)
 
