@@ -153,7 +153,8 @@ def test_every_strategy_goes_through_a_space_of_one_or_two_designs(name, minimis
 def test_every_strategy_ends_when_no_design_is_left(name, studies):
     costs, problem = studies["vit", 1]
     some = np.flatnonzero(np.isfinite(problem.cost))[:2]
-    narrow = replace(problem, cost=np.where(np.isin(np.arange(problem.cost.size), some), problem.cost, np.inf))
+    least = np.where(np.isin(np.arange(problem.cost.size), some), problem.cost, np.inf)
+    narrow = replace(problem, fronts=LeastCosts(least))
     machines = range(len(costs.table)) if name not in MODEL_ONLY else [None]
     observed = [Observation(int(model), None) for model in some for _ in machines]
     ran_on = [row for _ in some for row in machines]

@@ -13,6 +13,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -157,7 +158,7 @@ class Store:
 
     def origin(self) -> dict[str, str]:
         """What the study was made from, by name; empty before it was said."""
-        return dict(self._read("SELECT name, value FROM origin ORDER BY name"))
+        return {row["name"]: row["value"] for row in self._read("SELECT name, value FROM origin ORDER BY name")}
 
     def add_proposal(self, record: ProposalRecord) -> None:
         """Commit what a trial is about to try.
@@ -177,15 +178,8 @@ class Store:
             for record in records:
                 self._write(
                     "INSERT INTO proposals (number, dimensions, origin, reason, accelerator, adopted) "
-                    "VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        record.number,
-                        _text(record.dimensions),
-                        record.origin,
-                        _text(record.reason),
-                        record.accelerator,
-                        int(record.adopted),
-                    ),
+                    "VALUES (:number, :dimensions, :origin, :reason, :accelerator, :adopted)",
+                    _columns(record),
                 )
 
     def add_trial(self, record: TrialRecord, energy: Iterable[EnergyRecord] = ()) -> None:
@@ -197,19 +191,9 @@ class Store:
         with self._transaction():
             self._write(
                 "INSERT INTO trials (number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error, "
-                "untrained) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.number,
-                    record.status,
-                    record.accuracy,
-                    record.accuracy_se,
-                    _text(record.metrics),
-                    record.parameters,
-                    record.macs,
-                    record.seconds,
-                    record.error,
-                    int(record.untrained),
-                ),
+                "untrained) VALUES (:number, :status, :accuracy, :accuracy_se, :metrics, :parameters, :macs, :seconds, "
+                ":error, :untrained)",
+                _columns(record),
             )
             self._put_energy(energy)
 
@@ -222,16 +206,8 @@ class Store:
         with self._transaction():
             self._write(
                 "INSERT INTO evaluations (subject, pool, accuracy, standard_error, difference, difference_se, metrics) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?)",
-                (
-                    BASE if record.subject is None else record.subject,
-                    record.pool,
-                    record.accuracy,
-                    record.standard_error,
-                    record.difference,
-                    record.difference_se,
-                    _text(record.metrics),
-                ),
+                "VALUES (:subject, :pool, :accuracy, :standard_error, :difference, :difference_se, :metrics)",
+                _columns(record),
             )
             self._put_energy(energy)
 
@@ -244,21 +220,9 @@ class Store:
         for record in records:
             self._write(
                 "INSERT OR REPLACE INTO energy (attempt, job, subject, energy_j, low_j, high_j, measured_j, quality, "
-                "method, detail, seconds, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    record.attempt,
-                    record.job,
-                    BASE if record.subject is None else record.subject,
-                    record.energy_j,
-                    record.low_j,
-                    record.high_j,
-                    record.measured_j,
-                    record.quality,
-                    record.method,
-                    record.detail,
-                    record.seconds,
-                    int(record.ended),
-                ),
+                "method, detail, seconds, ended) VALUES (:attempt, :job, :subject, :energy_j, :low_j, :high_j, "
+                ":measured_j, :quality, :method, :detail, :seconds, :ended)",
+                _columns(record),
             )
 
     def proposals(self) -> list[ProposalRecord]:
@@ -266,10 +230,7 @@ class Store:
         rows = self._read(
             "SELECT number, dimensions, origin, reason, accelerator, adopted FROM proposals ORDER BY number"
         )
-        return [
-            ProposalRecord(number, _data(values), origin, _data(why), accelerator, bool(adopted))
-            for number, values, origin, why, accelerator, adopted in rows
-        ]
+        return [ProposalRecord(**row) for row in rows]
 
     def trials(self) -> list[TrialRecord]:
         """All finished trials by number.
@@ -282,26 +243,11 @@ class Store:
             "SELECT number, status, accuracy, accuracy_se, metrics, parameters, macs, seconds, error, untrained "
             "FROM trials ORDER BY number"
         )
-        orphans = [row[0] for row in rows if row[0] not in proposals]
+        orphans = [row["number"] for row in rows if row["number"] not in proposals]
         if orphans:
             raise IntegrityError(f"{self.path}: damaged: no proposal of trial {', '.join(map(str, orphans))}")
-        return [
-            TrialRecord(
-                number=number,
-                dimensions=proposals[number].dimensions,
-                status=status,
-                accuracy=accuracy,
-                accuracy_se=error_bar,
-                metrics=_data(metrics),
-                parameters=parameters,
-                macs=macs,
-                seconds=seconds,
-                error=error,
-                proposal=proposals[number],
-                untrained=bool(untrained),
-            )
-            for number, status, accuracy, error_bar, metrics, parameters, macs, seconds, error, untrained in rows
-        ]
+        found = [(row, proposals[row["number"]]) for row in rows]
+        return [TrialRecord(**row, dimensions=proposal.dimensions, proposal=proposal) for row, proposal in found]
 
     def evaluations(self) -> list[EvaluationRecord]:
         """All evaluations beside the trials', the base model's first."""
@@ -309,18 +255,7 @@ class Store:
             "SELECT subject, pool, accuracy, standard_error, difference, difference_se, metrics "
             "FROM evaluations ORDER BY subject, pool"
         )
-        return [
-            EvaluationRecord(
-                subject=None if subject == BASE else subject,
-                pool=pool,
-                accuracy=accuracy,
-                standard_error=error_bar,
-                difference=difference,
-                difference_se=difference_se,
-                metrics=_data(metrics),
-            )
-            for subject, pool, accuracy, error_bar, difference, difference_se, metrics in rows
-        ]
+        return [EvaluationRecord(**row) for row in rows]
 
     def energy(self) -> list[EnergyRecord]:
         """All energy records, the loop's and the base model's first."""
@@ -328,23 +263,7 @@ class Store:
             "SELECT attempt, job, subject, energy_j, low_j, high_j, measured_j, quality, method, detail, seconds, "
             "ended FROM energy ORDER BY subject, job, attempt"
         )
-        return [
-            EnergyRecord(
-                attempt=attempt,
-                job=job,
-                subject=None if subject == BASE else subject,
-                energy_j=typical,
-                low_j=low,
-                high_j=high,
-                measured_j=measured,
-                quality=quality,
-                method=method,
-                detail=detail,
-                seconds=seconds,
-                ended=bool(ended),
-            )
-            for attempt, job, subject, typical, low, high, measured, quality, method, detail, seconds, ended in rows
-        ]
+        return [EnergyRecord(**row) for row in rows]
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -356,17 +275,21 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{self.path}: not stored: {error}") from error
 
-    def _write(self, statement: str, values: tuple[object, ...]) -> None:
+    def _write(self, statement: str, values: tuple[object, ...] | dict[str, object]) -> None:
         try:
             self._connection.execute(statement, values)  # outside a transaction a statement is one of its own
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{self.path}: not stored: {error}") from error
 
-    def _read(self, statement: str) -> list[Any]:
+    def _read(self, statement: str) -> list[dict[str, Any]]:
+        """Rows by their columns, which are fields of a record."""
         try:
-            return self._connection.execute(statement).fetchall()
+            cursor = self._connection.execute(statement)
+            rows = cursor.fetchall()
         except sqlite3.DatabaseError as error:
             raise IntegrityError(f"{self.path}: cannot be read: {error}") from error
+        names = [column[0] for column in cursor.description]
+        return [{name: _field(name, value) for name, value in zip(names, row, strict=True)} for row in rows]
 
 
 def _connect(path: Path, mode: Literal["create", "write", "read"]) -> sqlite3.Connection:
@@ -380,6 +303,23 @@ def _connect(path: Path, mode: Literal["create", "write", "read"]) -> sqlite3.Co
         name = f"{path.absolute().as_uri()}?immutable=1"
         return sqlite3.connect(name, timeout=BUSY_TIMEOUT_S, isolation_level=None, uri=True)
     return sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+
+
+def _columns(record: Any) -> dict[str, object]:
+    """A record's fields as columns of these names: mappings as JSON, the base model as a number."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    texts = {name: _text(value) for name, value in values.items() if isinstance(value, Mapping)}
+    base = {"subject": BASE} if "subject" in values and values["subject"] is None else {}
+    return values | texts | base
+
+
+def _field(name: str, value: Any) -> Any:
+    """The inverse of `_columns`, for one of them."""
+    if name in ("dimensions", "reason", "metrics"):
+        return _data(value)
+    if name in ("adopted", "untrained", "ended"):
+        return bool(value)
+    return None if name == "subject" and value == BASE else value
 
 
 def _text(data: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How much each part of a net matters: the scores by which pruning chooses, and the ways to measure them.
+"""Importance scores of what pruning may remove: Taylor, leave-one-out, magnitude and activation importance.
 
 A net's heads, FFN neurons, channels of the residual stream and layers each get a score; larger is more important. How
 they are measured can be chosen for each kind of part by itself:

@@ -30,9 +30,6 @@ from torch.utils.hooks import RemovableHandle
 from catransformers.models.families.net import Batch, Net, Stack, wide
 from catransformers.models.pruning.part_scores import Loss, PartScores, read_by
 
-#: What this scores; layers have no gate.
-GATED = ("heads", "ffn", "embed")
-
 
 class _Gates:
     """Gates of one stack for one batch: hooks that multiply by ones and remember them for their gradients."""

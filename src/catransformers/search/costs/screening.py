@@ -74,11 +74,6 @@ class Screen:
         often = np.bincount(fronts.accelerator, minlength=len(self.coarse.table))[accelerators]
         return np.sort(accelerators[np.argsort(-often, kind="stable")[:MOST]])
 
-    @property
-    def products_costed(self) -> int:
-        """How many operators × accelerators the fine costs have taken so far."""
-        return self._cells.filled
-
     def rough(self, models: IntArray, towards: FloatArray | None = None) -> Costed:
         """Interpolated costs of some models on the accelerators that matter.
 
@@ -284,7 +279,6 @@ class _Cells:
     def __init__(self, coarse: SpaceCost, accelerators: IntArray) -> None:
         self._table, self._technology = coarse.table.select(accelerators), coarse.technology
         self._known: dict[tuple[object, ...], FloatArray] = {}
-        self.filled = 0
 
     def fill(self, item: Item, at: IntArray) -> None:
         """Work out an operator on the accelerators at some positions."""
@@ -292,7 +286,6 @@ class _Cells:
         missing = at[np.isnan(known[0, at])]
         if missing.size:
             known[:, missing] = group_cost(item, Machines.of(self._table.select(missing), self._technology))
-            self.filled += missing.size
 
     def rows(self, stack: StackShapes, at: IntArray) -> Rows:
         """One variant of a stack on the accelerators at some positions, all of whose operators are filled in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from catransformers.search.costs.space import Costs
 from catransformers.search.problem import Observation, Proposal, Searched
+from catransformers.search.strategies import DesignStrategy
 from catransformers.search.strategies.design_space import Design, DesignSpace
 from catransformers.search.strategies.sobol import sobol_models
 
@@ -102,6 +104,31 @@ def next_sobol_design(space: DesignSpace, costs: DesignCosts, seed: int, known: 
         if costs.may_try(design, known):
             return proposal_of(design, costs, "Sobol", known)
     return None
+
+
+class DesignProposer(DesignStrategy):
+    """A strategy that proposes designs of its own, and Sobol points where it has none to offer."""
+
+    def __init__(self, problem: Searched, seed: int, costs: Costs) -> None:
+        super().__init__(problem, seed, costs)
+        self._space = DesignSpace(problem.space, costs.table)
+        self._costs = DesignCosts(problem, costs)
+
+    def ask(
+        self,
+        observed: Sequence[Observation],
+        pending: Sequence[int],
+        number: int,
+        *,
+        ran_on: Sequence[int | None] = (),
+    ) -> Proposal | None:
+        """Choose the next design; see `DesignStrategy.ask`."""
+        known = tried(self.costs, observed, pending, ran_on)
+        return self._own(known, number) or next_sobol_design(self._space, self._costs, self.seed, known)
+
+    @abstractmethod
+    def _own(self, known: Tried, number: int) -> Proposal | None:
+        """The strategy's own choice for trial `number`, if it has one."""
 
 
 def proposal_of(design: Design, costs: DesignCosts, origin: str, known: Tried, **reason: float) -> Proposal:

@@ -8,6 +8,7 @@ scalar costs are worked out for those models that could be the best.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Generic, TypeVar
 
@@ -25,6 +26,26 @@ from catransformers.search.space import FloatArray, IntArray
 from catransformers.search.strategies.posterior import Choice, Posterior
 
 F = TypeVar("F", bound=ModelFronts)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """The models that a trial may choose among, and what is expected of them.
+
+    Args:
+        models: (n,) their indices.
+        mean, deviation: (n,) of the posterior of their accuracy.
+        probability: (n,) of success; None where no trial has failed.
+    """
+
+    models: IntArray
+    mean: FloatArray
+    deviation: FloatArray
+    probability: FloatArray | None
+
+
+#: The best candidate's position and gain, the hypervolume that it would add to, and numbers behind it.
+Best = tuple[int, float, float, tuple[tuple[str, float], ...]]
 
 
 class Exhaustive(ABC, Generic[F]):
@@ -52,43 +73,25 @@ class Exhaustive(ABC, Generic[F]):
         if not candidates.size:
             return None
         points = self._unit[candidates]
-        mean, deviation = posterior.predict(points)
-        probability = posterior.success_probability(points)
-        found = self._best(candidates, mean, deviation, probability, posterior, number)
-        best, gain, hypervolume, details = found
+        some = Candidates(candidates, *posterior.predict(points), posterior.success_probability(points))
+        best, gain, hypervolume, details = self._best(some, posterior, number)
         if gain == 0:  # all are dearer than the reference: learn where least is known
-            best = int(deviation.argmax())
+            best = int(some.deviation.argmax())
         return Choice(int(candidates[best]), gain, hypervolume, candidates.size, details)
 
     @abstractmethod
-    def _best(
-        self,
-        candidates: IntArray,
-        mean: FloatArray,
-        deviation: FloatArray,
-        probability: FloatArray | None,
-        posterior: Posterior,
-        number: int,
-    ) -> tuple[int, float, float, tuple[tuple[str, float], ...]]:
-        """The best candidate's position and gain, the hypervolume that it would add to, and numbers behind it."""
+    def _best(self, some: Candidates, posterior: Posterior, number: int) -> Best:
+        """The best of some candidates, for trial `number`."""
 
 
 class InOneCost(Exhaustive[LeastCosts]):
     """EHVI over a staircase of accuracy and the one cost."""
 
-    def _best(
-        self,
-        candidates: IntArray,
-        mean: FloatArray,
-        deviation: FloatArray,
-        probability: FloatArray | None,
-        posterior: Posterior,
-        number: int,
-    ) -> tuple[int, float, float, tuple[tuple[str, float], ...]]:
+    def _best(self, some: Candidates, posterior: Posterior, number: int) -> Best:
         cost = self.fronts.cost
         (reference,) = self.problem.reference
         steps = staircase(posterior.levels, cost[posterior.trials], reference, self.problem.floor)
-        best, gain = one_cost.most_promising(mean, deviation, cost[candidates], steps, probability)
+        best, gain = one_cost.most_promising(some.mean, some.deviation, cost[some.models], steps, some.probability)
         return best, gain, steps.hypervolume, ()
 
 
@@ -104,40 +107,26 @@ class InTwoCosts(Exhaustive[Staircases]):
     def _columns(self) -> Columns:
         return Columns.of(self.fronts.steps, self._reference)
 
-    def _best(
-        self,
-        candidates: IntArray,
-        mean: FloatArray,
-        deviation: FloatArray,
-        probability: FloatArray | None,
-        posterior: Posterior,
-        number: int,
-    ) -> tuple[int, float, float, tuple[tuple[str, float], ...]]:
+    def _best(self, some: Candidates, posterior: Posterior, number: int) -> Best:
         steps = self.fronts.steps
         own = [steps.of(int(k))[:2] for k in posterior.trials]
         known = layers(posterior.levels, own, self._reference, self.problem.floor)
-        best, gain = two_costs.most_promising(mean, deviation, candidates, steps, self._columns, known, probability)
+        best, gain = two_costs.most_promising(
+            some.mean, some.deviation, some.models, steps, self._columns, known, some.probability
+        )
         return best, gain, known.hypervolume, ()
 
 
 class InOneDirection(Exhaustive[ManyCosts]):
     """EHVI of one scalar cost, that of the trial's direction."""
 
-    def _best(
-        self,
-        candidates: IntArray,
-        mean: FloatArray,
-        deviation: FloatArray,
-        probability: FloatArray | None,
-        posterior: Posterior,
-        number: int,
-    ) -> tuple[int, float, float, tuple[tuple[str, float], ...]]:
+    def _best(self, some: Candidates, posterior: Posterior, number: int) -> Best:
         towards = direction(self.seed, number, len(self.problem.reference))
         way = OneWay(self.fronts, towards)
         steps = staircase(posterior.levels, way.cost(posterior.trials), 1.0, self.problem.floor)
-        at_least = way.cost_at_least()[candidates]
+        at_least = way.cost_at_least()[some.models]
         best, gain = one_cost.most_promising(
-            mean, deviation, at_least, steps, probability, lambda some: way.cost(candidates[some])
+            some.mean, some.deviation, at_least, steps, some.probability, lambda k: way.cost(some.models[k])
         )
         names = self.problem.objectives.minimise
         weights = tuple((f"weight_of_{name}", float(w)) for name, w in zip(names, towards, strict=True))

@@ -12,7 +12,6 @@ Transactions on Evolutionary Computation 6(2), 2002; Blank and Deb, pymoo, IEEE 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -21,16 +20,9 @@ import numpy as np
 from catransformers.errors import InputError, Problem
 from catransformers.extras import install
 from catransformers.lazy import lazy
-from catransformers.search.problem import Observation, Proposal, Searched
-from catransformers.search.strategies import DesignStrategy
-from catransformers.search.strategies.design_space import Design, DesignSpace
-from catransformers.search.strategies.designs_tried import (
-    DesignCosts,
-    Tried,
-    next_sobol_design,
-    proposal_of,
-    tried,
-)
+from catransformers.search.problem import Proposal, Searched
+from catransformers.search.strategies.design_space import Design
+from catransformers.search.strategies.designs_tried import DesignProposer, Tried, proposal_of
 
 if TYPE_CHECKING:
     from catransformers.search.costs.space import Costs
@@ -48,7 +40,7 @@ OFFSPRING = 64  # made at a time; the first new one is tried
 ROUNDS = 4  # of offspring, before a Sobol point steps in
 
 
-class Nsga2(DesignStrategy):
+class Nsga2(DesignProposer):
     """The strategy `nsga2`.
 
     Raises:
@@ -57,29 +49,19 @@ class Nsga2(DesignStrategy):
 
     def __init__(self, problem: Searched, seed: int, costs: Costs) -> None:
         super().__init__(problem, seed, costs)
-        self._space = DesignSpace(problem.space, costs.table)
-        self._costs = DesignCosts(problem, costs)
         try:
             import_module("pymoo")
         except ImportError as error:
             what = f"'nsga2' needs pymoo, which cannot be imported ({error})"
             raise InputError(Problem("search.strategy", what, hint=install("nsga2"))) from error
 
-    def ask(
-        self,
-        observed: Sequence[Observation],
-        pending: Sequence[int],
-        number: int,
-        *,
-        ran_on: Sequence[int | None] = (),
-    ) -> Proposal | None:
-        """Choose the next design; see `DesignStrategy.ask`."""
-        known = tried(self.costs, observed, pending, ran_on)
+    def _own(self, known: Tried, number: int) -> Proposal | None:
+        """An offspring of the population, once the trials are one."""
         if len(known.complete) + len(known.pending) >= POPULATION and len(known.complete) >= POPULATION // 2:
             design = self._offspring(known, number) if self._space.names else None
             if design is not None:
                 return proposal_of(design, self._costs, "NSGA-II", known)
-        return next_sobol_design(self._space, self._costs, self.seed, known)
+        return None
 
     def _offspring(self, known: Tried, number: int) -> Design | None:
         """The first offspring that can be tried."""

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
@@ -31,16 +31,9 @@ import numpy as np
 from catransformers.errors import InputError, Problem
 from catransformers.extras import install
 from catransformers.lazy import lazy
-from catransformers.search.problem import Observation, Proposal, Searched
-from catransformers.search.strategies import DesignStrategy
-from catransformers.search.strategies.design_space import Design, DesignSpace
-from catransformers.search.strategies.designs_tried import (
-    DesignCosts,
-    Tried,
-    next_sobol_design,
-    proposal_of,
-    tried,
-)
+from catransformers.search.problem import Proposal, Searched
+from catransformers.search.strategies.design_space import Design
+from catransformers.search.strategies.designs_tried import DesignProposer, Tried, proposal_of
 from catransformers.search.strategies.initial_design import start
 from catransformers.search.strategies.surrogate import one_thread, to_logit
 
@@ -59,7 +52,7 @@ PATIENCE = 8  # suggestions passed over before a Sobol point steps in
 ACCURACY = "accuracy"
 
 
-class QNehvi(DesignStrategy):
+class QNehvi(DesignProposer):
     """The strategy `qnehvi`.
 
     Args:
@@ -84,20 +77,10 @@ class QNehvi(DesignStrategy):
     ) -> None:
         super().__init__(problem, seed, costs)
         self.same_start, self.learn_logit = same_start, learn_logit
-        self._space = DesignSpace(problem.space, costs.table)
-        self._costs = DesignCosts(problem, costs)
         _ax()
 
-    def ask(
-        self,
-        observed: Sequence[Observation],
-        pending: Sequence[int],
-        number: int,
-        *,
-        ran_on: Sequence[int | None] = (),
-    ) -> Proposal | None:
-        """Choose the next design; see `DesignStrategy.ask`."""
-        known = tried(self.costs, observed, pending, ran_on)
+    def _own(self, known: Tried, number: int) -> Proposal | None:
+        """A point of the initial design, and then what Ax suggests."""
         running = len(known.complete) + len(known.pending)
         first = self._start if self.same_start else self._initial
         if running < (len(first) if self.same_start else INITIAL) or len(known.complete) < FEWEST:
@@ -106,10 +89,8 @@ class QNehvi(DesignStrategy):
                     return proposal_of(design, self._costs, origin, known)
         elif self._space.names:
             with _quiet(), one_thread():
-                found = self._suggest(known, number)
-            if found is not None:
-                return found
-        return next_sobol_design(self._space, self._costs, self.seed, known)
+                return self._suggest(known, number)
+        return None
 
     @cached_property
     def _start(self) -> list[tuple[str, Design]]:
