@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from catransformers.carbon.embodied import die_carbon
-from catransformers.carbon.parts import memory_carbon, package_per_ic
+from catransformers.carbon.making import assess_memory
+from catransformers.carbon.parts import package_per_ic
 from catransformers.carbon.yields import YieldModel
 
 TABLE = Path(__file__).parents[1] / "data" / "act_published_examples.csv"
@@ -32,11 +33,11 @@ def die(area_m2, node, abatement, intensity, good=0.875):
 
 
 def dram(gigabytes, kind="ddr3_50nm", good=0.875):
-    return memory_carbon(gigabytes, kind, memory_yield=good)
+    return assess_memory(kind, gigabytes, share=good).total_kg.typical
 
 
 def flash(gigabytes):
-    return memory_carbon(gigabytes, "nand_30nm", "ssd")
+    return assess_memory("nand_30nm", gigabytes, "ssd").total_kg.typical
 
 
 SERVER_CPUS = die(2 * 6.98 * CM2, 28, 95, COAL)

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 
 from catransformers.carbon.embodied import ABATEMENTS, FabNode, die_carbon, fab_node, table_nodes
 from catransformers.carbon.footprint import die_split, embodied_split
-from catransformers.carbon.making import assess_die
+from catransformers.carbon.making import assess_die, assess_memory
 from catransformers.carbon.parts import (
     board_carbon,
-    memory_carbon,
     memory_kinds,
     memory_per_gb,
 )
@@ -84,11 +83,11 @@ def test_negative_binomial():
     ],
 )
 def test_a_gigabyte_of_dram(kind, good, kg):
-    assert memory_carbon(1, kind, memory_yield=good) == pytest.approx(kg, rel=1e-9)
+    assert assess_memory(kind, 1, share=good).total_kg.typical == pytest.approx(kg, rel=1e-9)
 
 
 def test_disks_count_no_yield_and_boards_count_layers():
-    assert memory_carbon(1000, "exosx16", "hdd") == pytest.approx(1.334)
+    assert assess_memory("exosx16", 1000, "hdd").total_kg.typical == pytest.approx(1.334)
     assert board_carbon(0.01, 4) == pytest.approx(0.0043)
     assert board_carbon(0.01, 12) == pytest.approx(0.01 * 12 * 0.13)
 
@@ -172,9 +171,7 @@ def test_other_bad_input():
     with pytest.raises(InputError, match="abatement"):
         die_kg(MM2, 22, abatement=96)
     with pytest.raises(InputError, match="did you mean 'lpddr4'"):
-        memory_carbon(1, "lpddr5")
-    with pytest.raises(InputError, match="memory_yield"):
-        memory_carbon(-1, "lpddr4", memory_yield=0)
+        assess_memory("lpddr5", 1)
     with pytest.raises(InputError, match="board"):
         board_carbon(1, 0)
 

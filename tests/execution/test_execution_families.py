@@ -17,7 +17,7 @@ from catransformers.execution.local import Ended
 from catransformers.execution.loop import run_study
 from catransformers.execution.messages import Request, Result
 from catransformers.execution.results import StudyResults, load_study
-from catransformers.execution.training.plan import plan_of_trial
+from catransformers.execution.training.plan import TrainingPlan, checked, trial_model
 from catransformers.execution.training.run import run_training
 from catransformers.execution.work import do
 from catransformers.exports.from_study import export_training, export_trial
@@ -162,7 +162,9 @@ def test_a_finished_model_is_a_base_for_another_study(done: StudyResults, tmp_pa
 
 def test_the_final_training_goes_on_from_the_trial_and_is_read_when_done(done: StudyResults) -> None:
     number = done.front[0].trial.number
-    plan = plan_of_trial(done, number, {"steps": 25, "distillation": None}, measure="off")
+    config, start = done.config, trial_model(done, number)
+    accuracy = checked(config.accuracy, {"steps": 25, "distillation": None})
+    plan = TrainingPlan(config.model, accuracy, start, "final", measure="off")
     folder = done.directory.root / "final" / f"{number:04d}"
     result = run_training(plan, folder)
     assert result is not None

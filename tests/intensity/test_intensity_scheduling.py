@@ -21,7 +21,6 @@ from catransformers.intensity.scheduling import (
     means,
     next_at_most,
     schedule,
-    worst_start,
 )
 
 T0 = datetime(2026, 11, 21, tzinfo=UTC)
@@ -55,7 +54,7 @@ def test_the_best_and_the_worst_start_are_those_of_brute_force(values, minutes, 
     window = T0 + timedelta(minutes=first), T0 + timedelta(minutes=last)
     every = brute(values, minutes, first, last, step_s)
     kwh = 0.5 * minutes / 60
-    best, worst = best_start(grid, job, *window), worst_start(grid, job, *window)
+    best, worst = best_start(grid, job, *window), schedule([grid], job, *window).worst
     assert best.carbon_kg == pytest.approx(every.min() * kwh, rel=1e-9, abs=1e-12)
     assert worst.carbon_kg == pytest.approx(every.max() * kwh, rel=1e-9, abs=1e-12)
     assert window[0] <= best.start
@@ -112,7 +111,7 @@ def test_phases_of_power_against_brute_force(values, phases):
     job = Job(tuple((minutes * 60.0, watts) for minutes, watts in phases))
     end = T0 + timedelta(hours=len(values))
     assert best_start(profile(values), job, T0, end).carbon_kg == pytest.approx(min(every), rel=1e-9, abs=1e-12)
-    assert worst_start(profile(values), job, T0, end).carbon_kg == pytest.approx(max(every), rel=1e-9, abs=1e-12)
+    assert schedule([profile(values)], job, T0, end).worst.carbon_kg == pytest.approx(max(every), rel=1e-9, abs=1e-12)
 
 
 @settings(max_examples=60, deadline=None)

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Literal
 
 from catransformers.carbon.ranges import Range
-from catransformers.errors import InputError, Problem, Problems, unknown_name
+from catransformers.errors import InputError, Problem, unknown_name
 from catransformers.facts import facts, rows
 from catransformers.units import G_PER_KG
 
@@ -42,27 +42,6 @@ def memory_per_gb(kind: str, memory_class: MemoryClass = "dram", *, where: str =
     if kind not in memory_kinds(memory_class):
         raise InputError(unknown_name(where, f"kind of {memory_class}", kind, memory_kinds(memory_class)))
     return Range.of(facts("memory_carbon")[kind], 1 / G_PER_KG)
-
-
-def memory_carbon(
-    gigabytes: float,
-    kind: str,
-    memory_class: MemoryClass = "dram",
-    memory_yield: float | None = None,
-) -> float:
-    """kg of `gigabytes` of a kind of memory or storage: GB·(kg/GB)/Y, typical value.
-
-    Raises:
-        InputError: for an unknown kind, a negative amount or a yield outside (0, 1].
-    """
-    good = default_memory_yield(memory_class) if memory_yield is None else memory_yield
-    problems = Problems()
-    if not 0 <= gigabytes < float("inf"):
-        problems.append(Problem("gigabytes", f"{gigabytes} is not an amount", allowed="finite, ≥ 0"))
-    if not 0 < good <= 1:
-        problems.append(Problem("memory_yield", f"{good} is not a yield", allowed="in (0, 1]"))
-    problems.finish()
-    return gigabytes * memory_per_gb(kind, memory_class, where="kind").typical / good
 
 
 def package_per_ic(package: Package) -> Range:

@@ -97,16 +97,6 @@ class Scenario:
     embodied_model: str = ACT
 
     @property
-    def use_region(self) -> str:
-        """The code of the region of use."""
-        return self.use.code
-
-    @property
-    def fab_region(self) -> str:
-        """The code of the region of the fab."""
-        return self.fab.code
-
-    @property
     def use_intensity_kg_per_kwh(self) -> float:
         """The grid of use, as the mean over the lifetime."""
         return self.use_path.mean(self.use.intensity_kg_per_kwh, self.lifetime_years)

@@ -219,11 +219,6 @@ def best_start(profile: Profile, job: Job, earliest: datetime, deadline: datetim
     return _Window.of(profile, job, earliest, deadline).best(job)
 
 
-def worst_start(profile: Profile, job: Job, earliest: datetime, deadline: datetime) -> Plan:
-    """The plan without a break that emits most; of equals the earliest. Raises like `schedule`."""
-    return _Window.of(profile, job, earliest, deadline).worst(job)
-
-
 def interrupted(
     profile: Profile, job: Job, earliest: datetime, deadline: datetime, *, slot_s: float | None = None
 ) -> Plan:

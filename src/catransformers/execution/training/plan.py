@@ -50,27 +50,6 @@ class TrainingPlan:
     checkpoint_minutes: float = 10.0
 
 
-def plan_of_trial(results: StudyResults, number: int, changes: dict[str, Any], **settings: Any) -> TrainingPlan:
-    """The final training of a study's trial.
-
-    Args:
-        results: the study.
-        number: of the trial.
-        changes: to the study's accuracy section.
-        settings: further arguments of `TrainingPlan`.
-
-    Raises:
-        InputError: if there is no such trial, it failed, or its model is not there; finished ones are named.
-    """
-    return TrainingPlan(
-        model=results.config.model,
-        accuracy=checked(results.config.accuracy, changes),
-        start=trial_model(results, number),
-        label=f"trial {number} of {results.config.name}",
-        **settings,
-    )
-
-
 def trial_model(results: StudyResults, number: int) -> Path:
     """The file of a trial's model.
 

@@ -67,12 +67,6 @@ class Base:
     tokenizer_path: Path | None = None
     class_names: tuple[str, ...] | None = None
 
-    @property
-    def reads_any_text(self) -> bool:
-        """Whether it can read captions that are not of its own task: with CLIP's vocabulary, or a tokeniser."""
-        spec = self.net.spec
-        return self.tokenizer_path is not None or (family_of(spec).pairs and spec.text.vocab_size == CLIP_VOCABULARY)
-
     def tokenizer(self) -> Callable[[Sequence[str]], Tensor]:
         """A CLIP's tokeniser: texts (n) → ids (n, context), cut to the context with the end token kept.
 

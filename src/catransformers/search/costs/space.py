@@ -7,7 +7,7 @@ those that are asked for. What they answer of one model is the same.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -115,10 +115,6 @@ class Costs(ABC):
     @cached_property
     def _times(self) -> tuple[float, ...]:
         return times_of(self.space.base, self.scenario.texts_per_image)
-
-    def costs_of(self, models: Sequence[int]) -> FloatArray:
-        """(models,) their least objectives."""
-        return np.array([self.cost_of(model) for model in models], dtype=np.float64)
 
     def front_of(self, index: int) -> HardwareFront:
         """The exact hardware front of model `index` in all that is minimised, under the limits."""

@@ -103,11 +103,6 @@ class Staircase:
         widths = np.diff(np.append(self.costs, self.reference_cost))
         return float(np.sum((self.levels - self.reference_level) * widths))
 
-    def level_at(self, cost: ArrayLike) -> FloatArray:
-        """The best accuracy that the front has at `cost` or less."""
-        steps = np.concatenate(([self.reference_level], self.levels))
-        return np.asarray(steps[np.searchsorted(self.costs, np.asarray(cost), side="right")], dtype=np.float64)
-
     def cost_of(self, level: ArrayLike) -> FloatArray:
         """The least cost at which the front has `level` or more; the reference cost where it never has."""
         steps = np.append(self.costs, self.reference_cost)
