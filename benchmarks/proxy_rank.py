@@ -26,21 +26,21 @@ RESULTS = Path(__file__).parent / "results" / "proxy_rank.json"
 def sample_specs(overall: int, band: int, seed: int) -> list[dict]:
     """`overall` random specs of the demo's space, then `band` with 60 % ± 2.5 % of the base's MACs."""
     from catransformers.search.space import model_space
-    from catransformers.workloads import clip
+    from catransformers.workloads import families
     from catransformers.workloads.zoo import embedded_spec
 
     base = embedded_spec()
     space = model_space(base)
-    full = clip.workload(base).macs
+    full = families.workload(base).macs
     order = np.random.default_rng(seed).permutation(space.size)
     chosen = [{"group": "overall", "index": int(i)} for i in order[:overall]]
     for i in order[overall:]:
-        if abs(clip.workload(space.spec(int(i))).macs / full - 0.60) <= 0.025:
+        if abs(families.workload(space.spec(int(i))).macs / full - 0.60) <= 0.025:
             chosen.append({"group": "band", "index": int(i)})
             if len(chosen) == overall + band:
                 break
     for item in chosen:
-        item["macs"] = clip.workload(space.spec(item["index"])).macs
+        item["macs"] = families.workload(space.spec(item["index"])).macs
         item["dimensions"] = space.spec(item["index"]).dimensions()
     return chosen
 

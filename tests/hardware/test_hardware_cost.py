@@ -20,7 +20,8 @@ from catransformers.hardware import (
     technology,
 )
 from catransformers.hardware.operator_cost import items
-from catransformers.workloads.clip import layer_workload, stem_workload, workload
+from catransformers.workloads.clip import layer_workload, stem_workload
+from catransformers.workloads.families import workload
 from catransformers.workloads.operators import Gemm, VectorOp, Workload, concatenate
 from catransformers.workloads.zoo import named_spec
 

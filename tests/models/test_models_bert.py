@@ -17,8 +17,8 @@ from catransformers.models.families.nets import make_net
 from catransformers.models.formats.bert import spec_from_huggingface, tensors_from_huggingface
 from catransformers.models.loading.storage import assign_tensors
 from catransformers.models.tracing.trace import count_parameters, trace
-from catransformers.workloads.bert import BertSpec, parameters, workload
-from catransformers.workloads.families import spec_from_dict
+from catransformers.workloads.bert import BertSpec, parameters
+from catransformers.workloads.families import spec_from_dict, workload
 from catransformers.workloads.operators import VectorOp
 from catransformers.workloads.spec import EncoderSpec
 from catransformers.workloads.zoo import named_spec

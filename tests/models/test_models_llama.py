@@ -16,6 +16,7 @@ from catransformers.models.families.llama import Llama, frequencies
 from catransformers.models.formats.llama import spec_from_huggingface, tensors_from_huggingface
 from catransformers.models.loading.storage import assign_tensors
 from catransformers.models.tracing.trace import trace
+from catransformers.workloads import families
 from catransformers.workloads import llama as workload
 from catransformers.workloads.llama import LlamaSpec, RopeScaling
 from catransformers.workloads.operators import Gemm, Workload
@@ -129,7 +130,7 @@ def test_parameters_are_the_librarys_and_the_closed_forms(transformers: Any, nam
     assert sum(p.numel() for p in net.parameters()) == expected
     assert sum(t.numel() for t in net.state_dict().values()) == expected
     assert workload.parameters(net.spec) == expected
-    assert workload.workload(net.spec).weight_bytes == expected
+    assert families.workload(net.spec).weight_bytes == expected
     assert list(net.buffers()) == []
 
 

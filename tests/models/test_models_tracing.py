@@ -64,10 +64,10 @@ def test_open_clip_agrees_with_the_closed_form(open_clip: Any, name: str) -> Non
         model = open_clip.create_model(name, device="meta").eval()
     spec = ZOO[name]
     work = trace(model, IMAGE, IDS[77])
-    agree(work, clip.workload(spec), model, clip.parameters(spec))
+    agree(work, families.workload(spec), model, clip.parameters(spec))
     # The library normalises all patches at the end, where one is needed, and each feature vector.
     unneeded = (spec.vision.tokens - 1) * spec.vision.embed_dim
-    assert values(work)["norm"] == values(clip.workload(spec))["norm"] + unneeded + 2 * spec.projection_dim
+    assert values(work)["norm"] == values(families.workload(spec))["norm"] + unneeded + 2 * spec.projection_dim
 
 
 def test_our_clip_agrees_with_the_closed_form_pruned_too() -> None:
@@ -78,7 +78,7 @@ def test_our_clip_agrees_with_the_closed_form_pruned_too() -> None:
         size = spec.vision.image_size
         work = trace(model, torch.zeros(1, 3, size, size), torch.zeros(1, spec.text.tokens, dtype=torch.long))
         logit = 1 * spec.projection_dim  # Clip's forward ends with the product of one image and one text
-        assert work.macs - logit == clip.workload(spec).macs
+        assert work.macs - logit == families.workload(spec).macs
         assert count_parameters(model) == clip.parameters(spec)
 
 
@@ -88,8 +88,8 @@ def test_timm_vit_agrees_with_the_closed_form(timm: Any) -> None:
             model, spec = timm.create_model(name).eval(), named_spec(name)
             assert isinstance(spec, VitSpec)
             work = trace(model, IMAGE)
-            agree(work, vit.workload(spec), model, vit.parameters(spec))
-            assert values(work)["norm"] - values(vit.workload(spec))["norm"] == 196 * spec.encoder.embed_dim
+            agree(work, families.workload(spec), model, vit.parameters(spec))
+            assert values(work)["norm"] - values(families.workload(spec))["norm"] == 196 * spec.encoder.embed_dim
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -99,7 +99,7 @@ def test_hugging_face_vit_agrees_with_the_closed_form(transformers: Any, attenti
         model = transformers.ViTForImageClassification(config).eval()
     spec = named_spec("vit-base-patch16-224")
     assert isinstance(spec, VitSpec)
-    agree(trace(model, IMAGE), vit.workload(spec), model, vit.parameters(spec))
+    agree(trace(model, IMAGE), families.workload(spec), model, vit.parameters(spec))
     assert model.num_parameters() == vit.parameters(spec)
 
 
@@ -135,7 +135,7 @@ def test_distilbert_and_minilm_agree_with_the_closed_form(transformers: Any) -> 
         mini = transformers.BertModel(config).eval()
     for model, name in ((distil, "distilbert-base"), (mini, "MiniLM-L6-H384")):
         spec = named_spec(name)
-        agree(trace(model, IDS[128]), bert.workload(spec), model, bert.parameters(spec))  # type: ignore[arg-type]
+        agree(trace(model, IDS[128]), families.workload(spec), model, bert.parameters(spec))  # type: ignore[arg-type]
 
 
 def hugging_face_llama(transformers: Any, spec: LlamaSpec) -> Any:

@@ -14,7 +14,8 @@ from catransformers.errors import InputError
 from catransformers.models.families.net import Stack
 from catransformers.models.families.vit import Vit
 from catransformers.workloads.dimensions import VisionSpec
-from catransformers.workloads.vit import VitSpec, parameters, stem_workload, workload
+from catransformers.workloads.families import workload
+from catransformers.workloads.vit import VitSpec, parameters, stem_workload
 
 ENCODER = VisionSpec(layers=2, ffn_dim=20, embed_dim=12, heads=3, head_dim=4, tokens=5, image_size=8, patch_size=4)
 CLASS = VitSpec(ENCODER, classes=3)

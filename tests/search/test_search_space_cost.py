@@ -16,7 +16,7 @@ from catransformers.search.fronts import convergence, derive_front
 from catransformers.search.geometry.pareto import hypervolume
 from catransformers.search.problem import REFERENCE_MARGIN
 from catransformers.search.space import model_space
-from catransformers.workloads import clip
+from catransformers.workloads import clip, families
 from catransformers.workloads.zoo import named_spec
 
 TECHNOLOGY = technology("default-22nm")
@@ -60,7 +60,7 @@ def costs(make):
 
 def estimated(spec, scenario):
     """Latency, energy and carbon of a model on every accelerator, one design at a time."""
-    work = clip.workload(spec, scenario.texts_per_image)
+    work = families.workload(spec, scenario.texts_per_image)
     rows = []
     for accelerator in TABLE:
         cost = estimate_workload(work, accelerator, TECHNOLOGY)
@@ -95,7 +95,7 @@ def test_every_model_equals_the_minimum_of_its_own_list(costs):
 def test_both_residencies_occur_and_agree_with_the_hardware(costs):
     seen = set()
     for index in range(0, SPACE.size, 7):
-        work = clip.workload(SPACE.spec(index))
+        work = families.workload(SPACE.spec(index))
         expected = fits_on_chip(work.weight_bytes, work.activation_bytes, TABLE)
         assert np.array_equal(costs.designs(index).resident, expected)
         seen |= set(expected.tolist())

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from catransformers.errors import InputError
-from catransformers.workloads import blocks, clip
+from catransformers.workloads import blocks, clip, families
 from catransformers.workloads.operators import Gemm
 from catransformers.workloads.spec import ClipSpec
 from catransformers.workloads.zoo import ZOO, named_spec
@@ -25,7 +25,7 @@ def test_parameters_of_open_clip_models(name, parameters):
 
 
 def macs_of(spec, component):
-    return sum(op.macs for op in clip.workload(spec) if isinstance(op, Gemm) and op.component == component)
+    return sum(op.macs for op in families.workload(spec) if isinstance(op, Gemm) and op.component == component)
 
 
 def test_vit_b_16_work_per_image_and_text():
@@ -45,7 +45,9 @@ def pruned_specs(name="ViT-B-16"):
 
 @given(pruned_specs())
 def test_weight_bytes_are_the_parameters_at_eight_bits(spec):
-    assert clip.workload(spec).weight_bytes == clip.parameters(spec) - 1  # the logit scale is no weight of an operator
+    assert (
+        families.workload(spec).weight_bytes == clip.parameters(spec) - 1
+    )  # the logit scale is no weight of an operator
 
 
 @given(pruned_specs())
@@ -59,7 +61,7 @@ def test_gemm_weights_and_biases_account_for_the_matrices(spec):
 
 @given(pruned_specs(), st.integers(1, 5))
 def test_texts_multiply_the_text_work_but_not_its_weights(spec, texts):
-    one, many = clip.workload(spec), clip.workload(spec, texts)
+    one, many = families.workload(spec), families.workload(spec, texts)
     text_macs = macs_of(spec, "text")
     assert many.macs == one.macs + (texts - 1) * text_macs
     assert many.weight_bytes == one.weight_bytes

@@ -233,7 +233,7 @@ def test_a_vit_without_class_token_pools_its_patches(class_token: bool, classes:
     encoder = replace(base.encoder, tokens=196 + class_token)
     spec = VitSpec(encoder, classes, class_token, "mean")
     assert families.spec_from_dict(spec.to_dict()) == spec
-    work = vit.workload(spec)
+    work = families.workload(spec)
     assert work.weight_bytes == vit.parameters(spec)
     assert vit.parameters(spec) == vit.parameters(base) - (1000 - classes) * 193 - (not class_token) * 2 * 192
     pool = next(op for op in work if op.name == "pool")
@@ -246,7 +246,7 @@ def test_bert_without_pooler_types_and_classes_has_fewer_operators() -> None:
     base = named_spec("bert-base")
     assert isinstance(base, BertSpec)
     bare = replace(base, token_types=0, pooler=False, classes=0)
-    missing = {op.name for op in bert.workload(base)} - {op.name for op in bert.workload(bare)}
+    missing = {op.name for op in families.workload(base)} - {op.name for op in families.workload(bare)}
     assert missing == {"token_types", "pooler", "pooler_activation", "classifier"}
     assert bert.parameters(base) - bert.parameters(bare) == 2 * 768 + 769 * 768 + 769 * 2
 

@@ -87,7 +87,7 @@ def test_the_prefill_by_hand(p: int) -> None:
 
 
 def test_an_inference_is_prefill_and_decode_over_one_set_of_weights() -> None:
-    prefill, decode, both = llama.prefill(SMALL), llama.decode(SMALL), llama.workload(SMALL)
+    prefill, decode, both = llama.prefill(SMALL), llama.decode(SMALL), families.workload(SMALL)
     assert both.macs == prefill.macs + decode.macs
     assert [(op.name, op.component, op.count) for op in both] == [
         (op.name, op.component, op.count) for work in (prefill, decode) for op in work
@@ -95,7 +95,7 @@ def test_an_inference_is_prefill_and_decode_over_one_set_of_weights() -> None:
     assert prefill.weight_bytes == decode.weight_bytes == both.weight_bytes == llama.parameters(SMALL)
     assert both == families.workload(SMALL)
     alone = with_tokens(7, 0)
-    assert llama.workload(alone).operators == prefill.operators
+    assert families.workload(alone).operators == prefill.operators
     with pytest.raises(ValueError, match="nothing to decode"):
         llama.decode(alone)
 
@@ -127,8 +127,8 @@ def test_all_layers_caches_are_alive_at_once() -> None:
     assert llama.decode_part(spec).cache_bytes == 3 * 2 * spec.kv_dim * 1200
     more = replace(spec, layers=4)
     assert llama.decode(more).activation_bytes - llama.decode(spec).activation_bytes == 2 * spec.kv_dim * 1200
-    four = llama.workload(spec).with_bits(4, 4)
-    assert four.activation_bytes == llama.workload(spec).activation_bytes / 2
+    four = families.workload(spec).with_bits(4, 4)
+    assert four.activation_bytes == families.workload(spec).activation_bytes / 2
 
 
 def test_a_tied_output_reads_the_table_but_stores_nothing() -> None:
@@ -137,15 +137,15 @@ def test_a_tied_output_reads_the_table_but_stores_nothing() -> None:
     assert isinstance(head, Gemm)
     assert (head.k, head.n, head.weights, head.stored) == (24, 50, True, 0)
     assert llama.parameters(SMALL) - llama.parameters(tied) == 24 * 50
-    assert llama.workload(tied).macs == llama.workload(SMALL).macs
+    assert families.workload(tied).macs == families.workload(SMALL).macs
 
 
 def test_biases_add_their_parameters_and_no_products() -> None:
     biased = replace(SMALL, qkv_bias=True)
     assert llama.parameters(biased) - llama.parameters(SMALL) == 3 * (6 * 5 + 2 * 2 * 5)
-    assert llama.workload(biased).macs == llama.workload(SMALL).macs
+    assert families.workload(biased).macs == families.workload(SMALL).macs
     for spec in (SMALL, biased):
-        work = llama.workload(spec)
+        work = families.workload(spec)
         assert work.weight_bytes == llama.parameters(spec) == sum(op.stored for op in work)
     gemms = {op.name: op.bias for op in llama.prefill(biased) if isinstance(op, Gemm)}
     assert {name for name, bias in gemms.items() if bias} == {"query", "key_value"}

@@ -38,7 +38,7 @@ from catransformers.workloads.dimensions import (
     words,
 )
 from catransformers.workloads.family import Family
-from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
+from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart
 
 COMPONENT = "text"
 
@@ -156,11 +156,6 @@ def parts(spec: BertSpec) -> list[WorkloadPart]:
     """The one part of BERT: its layers and its stem."""
     layer = layer_workload(spec.encoder, COMPONENT, norm_first=False)
     return [WorkloadPart(COMPONENT, spec.encoder.layers, layer, stem_workload(spec))]
-
-
-def workload(spec: BertSpec) -> Workload:
-    """One inference: one text of `tokens` tokens."""
-    return concatenate("bert", [part.workload() for part in parts(spec)])
 
 
 def with_classes(spec: BertSpec, classes: int) -> BertSpec:

@@ -33,7 +33,7 @@ from catransformers.workloads.dimensions import (
     words,
 )
 from catransformers.workloads.family import Family
-from catransformers.workloads.operators import Operator, Workload, WorkloadPart, concatenate
+from catransformers.workloads.operators import Operator, Workload, WorkloadPart
 
 Activation = Literal["gelu", "quick_gelu"]
 
@@ -161,11 +161,6 @@ def parts(spec: ClipSpec, texts_per_image: float = 1) -> list[WorkloadPart]:
         )
         for component, e, times in (("vision", spec.vision, 1), ("text", spec.text, texts_per_image))
     ]
-
-
-def workload(spec: ClipSpec, texts_per_image: float = 1) -> Workload:
-    """One inference: one image and `texts_per_image` texts through their encoders."""
-    return concatenate("clip", [part.workload() for part in parts(spec, texts_per_image)])
 
 
 FAMILY = Family(

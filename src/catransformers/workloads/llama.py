@@ -31,7 +31,7 @@ from catransformers.reading import Rule, Table, read_table
 from catransformers.workloads.blocks import embedding, linear, stored_values
 from catransformers.workloads.dimensions import ABOVE_0, COUNT, FLAG, SIZE, check_dimensions, plain, read_spec
 from catransformers.workloads.family import Family
-from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, WorkloadPart, concatenate
+from catransformers.workloads.operators import Gemm, Operator, VectorOp, Workload, WorkloadPart
 
 #: Into how many lengths of the cache the steps of a decode are put at most.
 BUCKETS = 8
@@ -341,11 +341,6 @@ def parts(spec: LlamaSpec) -> list[WorkloadPart]:
         part = decode_part(spec)
         found.append(replace(part, layer=part.layer.borrowing(), stem=part.stem.borrowing()))
     return found
-
-
-def workload(spec: LlamaSpec) -> Workload:
-    """One inference: prefill and decode, over one set of weights."""
-    return concatenate("llama", [part.workload() for part in parts(spec)])
 
 
 FAMILY = Family(

@@ -32,7 +32,7 @@ from catransformers.workloads.dimensions import (
     words,
 )
 from catransformers.workloads.family import Family
-from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart, concatenate
+from catransformers.workloads.operators import Operator, VectorOp, Workload, WorkloadPart
 
 COMPONENT = "vision"
 
@@ -129,11 +129,6 @@ def stem_workload(spec: VitSpec) -> Workload:
 def parts(spec: VitSpec) -> list[WorkloadPart]:
     """The one part of a vision transformer: its layers and its stem."""
     return [WorkloadPart(COMPONENT, spec.encoder.layers, layer_workload(spec.encoder, COMPONENT), stem_workload(spec))]
-
-
-def workload(spec: VitSpec) -> Workload:
-    """One inference: one image."""
-    return concatenate("vit", [part.workload() for part in parts(spec)])
 
 
 FAMILY = Family(
