@@ -14,15 +14,21 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "ax": "ax-platform", "open_clip": "open_clip_torch"}
 DISTRIBUTIONS |= {"pynvml": "nvidia-ml-py"}
-WITH = {"huggingface_hub": "transformers", "tokenizers": "transformers"}
-#: Stands in for an environment with the core alone: importing any optional library fails as if it were not there.
+WITH = {"huggingface_hub": "transformers", "markupsafe": "jinja2", "tokenizers": "transformers"}
+#: Stands in for an environment with the core alone: what no dependency of the core brings cannot be imported.
 WITHOUT = """
 import sys
 from importlib.abc import MetaPathFinder
-from catransformers.extras import EXTRAS
+from importlib.metadata import packages_distributions
+CORE = {"catransformers", "click", "markdown-it-py", "mdurl", "numpy", "pygments", "rich", "tomli-w", "tzdata"}
+OTHERS = {
+    name
+    for name, distributions in packages_distributions().items()
+    if not {one.lower().replace("_", "-") for one in distributions} & CORE
+}
 class Missing(MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in EXTRAS:
+        if name.partition(".")[0] in OTHERS:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Missing())
 from catransformers.cli import main
@@ -49,6 +55,7 @@ def core_only(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
         "schedule --hours 2 --deadline 12h --region US-CA",
         "--help",
         "search --help",
+        "doctor",
     ],
 )
 def test_the_core_needs_no_optional_library(command: str, tmp_path: Path) -> None:
@@ -57,9 +64,10 @@ def test_the_core_needs_no_optional_library(command: str, tmp_path: Path) -> Non
     assert "Traceback" not in found.stderr
 
 
-def test_what_needs_more_says_what_to_install(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["search study.toml", "demo", "train --model small-vit --task digits --steps 1"])
+def test_what_needs_more_says_what_to_install(command: str, tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text('name = "s"\n[hardware]\nspace = "micro"\n')
-    found = core_only("search", "study.toml", cwd=tmp_path)
+    found = core_only(*command.split(), cwd=tmp_path)
     assert found.returncode == 2
     assert install("search") in found.stderr and "Traceback" not in found.stderr
     assert not (tmp_path / "runs").exists()

@@ -14,7 +14,7 @@ from catransformers.errors import InputError, Problem
 #: Library as it is imported → the extra that brings it.
 EXTRAS: Mapping[str, str] = MappingProxyType(
     {
-        **dict.fromkeys(("jinja2", "matplotlib", "plotly"), "figures"),
+        **dict.fromkeys(("jinja2", "markupsafe", "matplotlib", "plotly"), "figures"),
         **dict.fromkeys(("botorch", "gpytorch", "PIL", "safetensors", "scipy", "sklearn", "torch"), "search"),
         "ax": "ax",
         "open_clip": "clip",

@@ -11,10 +11,9 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import QUANTITIES
+from catransformers.lazy import lazy
 from catransformers.reports import assumptions
 from catransformers.reports.figures.template import plotly_script, render
 from catransformers.reports.study import figures, narrative, search_footprint_text
@@ -39,6 +38,8 @@ from catransformers.reports.wording import (
 )
 from catransformers.units import MM2_PER_M2
 
+markupsafe = lazy("markupsafe")
+
 NONE = "–"
 
 
@@ -53,9 +54,9 @@ def render_html(summary: StudySummary, *, checkpoints: Mapping[str, str] | None 
     return render("report.html.j2", _context(summary, checkpoints or {}, version))
 
 
-def _json(text: str) -> Markup:
+def _json(text: str) -> Any:
     """JSON that may stand in a script element: no `<`, `>` or `&` is left to end it."""
-    return Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))  # noqa: S704
+    return markupsafe.Markup(text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e"))
 
 
 def _context(summary: StudySummary, checkpoints: Mapping[str, str], version: str) -> dict[str, Any]:
