@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from os import PathLike
 from pathlib import Path
 
 from catransformers.config.study import StudyConfig, read
@@ -75,13 +76,14 @@ class StudyResults:
         return models * len(self.costs.table) if chosen else models
 
 
-def load_study(root: Path) -> StudyResults:
+def load_study(root: str | PathLike[str]) -> StudyResults:
     """Read a study's folder; a search may be writing to it meanwhile.
 
     Raises:
         InputError: if there is no study in the folder.
         IntegrityError: if its store cannot be read.
     """
+    root = Path(root)
     directory = StudyDirectory(root)
     if root.is_file():
         hint = "`catransformers search` runs a study file and names the study's folder, by default runs/ and its name"
