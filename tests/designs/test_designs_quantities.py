@@ -12,6 +12,7 @@ import pytest
 
 import catransformers
 from catransformers.config.study import parse
+from catransformers.designs.limits import Limits
 from catransformers.designs.quantities import OBJECTIVES, OF_DESIGNS, QUANTITIES, columns_of
 from catransformers.designs.sweep import sweep
 
@@ -83,3 +84,8 @@ def test_the_docs_name_every_key() -> None:
     assert all(f"`{row.limit}`" in study for row in QUANTITIES.values())
     assert all(f"`{name}`" in study for name in OBJECTIVES)
     assert all(f"`{QUANTITIES[name].limit}`" in sweeps for name in OF_DESIGNS)
+
+
+def test_equal_limits_are_one_key():
+    assert {Limits(latency=0.05, area=3e-6): 1}[Limits(area=3e-6, latency=0.05)] == 1
+    assert Limits(latency=0.05) != Limits(latency=0.05, accuracy=0.9)

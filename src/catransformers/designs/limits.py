@@ -50,6 +50,9 @@ class Limits:
         object.__setattr__(self, "bounds", given)
         object.__setattr__(self, "accuracy", accuracy)
 
+    def __hash__(self) -> int:
+        return hash((frozenset(self.bounds.items()), self.accuracy))
+
     def __getattr__(self, name: str) -> float | None:
         if name not in QUANTITIES:
             raise AttributeError(name)
