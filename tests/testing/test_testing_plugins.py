@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 import tomllib
 from configparser import ConfigParser
 from datetime import timedelta
@@ -231,8 +232,9 @@ def command(*arguments):
     return ended.value.code
 
 
-def test_a_study_runs_with_what_the_plug_in_adds(tmp_path, capsys):
+def test_a_study_runs_with_what_the_plug_in_adds(tmp_path, capsys, monkeypatch):
     """Its task, strategy, executor, meter and embodied model by the study file; its format by an option."""
+    monkeypatch.delitem(sys.modules, "catransformers.cli.export", raising=False)  # it listed the formats when imported
     (tmp_path / "toy.toml").write_text(STUDY)
     out = tmp_path / "out"
     assert command("search", tmp_path / "toy.toml", "--out", out) == 0, capsys.readouterr()
